@@ -1,0 +1,73 @@
+"""Marks on their way: sent, and not yet resolved.
+
+The platform echoes a mark both when its audio has been played and when a clear has discarded it, and may never echo it
+at all. Each mark resolves exactly once: as played, discarded or timed out (protocol.md, section 4).
+"""
+
+from collections import deque
+
+import msgspec
+
+from smartflo_bridge.core.playout import QueuedMark
+
+MAX_FLUSHED = 256
+"""How many names of discarded marks are remembered until their echo comes; reliability, section 8: `max_pending_marks`."""
+
+
+class SentMark(msgspec.Struct, frozen=True):
+    """A mark on the wire, and when to stop waiting for its echo."""
+
+    mark: QueuedMark
+    deadline: float
+
+
+class Marks:
+    """The marks of one call from being sent to being resolved."""
+
+    def __init__(self) -> None:
+        self._sent: dict[str, SentMark] = {}
+        self._flushed: deque[str] = deque(maxlen=MAX_FLUSHED)
+
+    @property
+    def deadline(self) -> float | None:
+        """When the oldest mark times out, or None. The playout's horizon only grows, so the oldest is the first due."""
+        for sent in self._sent.values():
+            return sent.deadline
+        return None
+
+    def __len__(self) -> int:
+        return len(self._sent)
+
+    def __contains__(self, name: str) -> bool:
+        """True while an echo of this name may still come."""
+        return name in self._sent or name in self._flushed
+
+    def add(self, mark: QueuedMark, deadline: float) -> None:
+        """Note that a mark has been sent."""
+        self._sent[mark.name] = SentMark(mark, deadline)
+
+    def echo(self, name: str) -> QueuedMark | None:
+        """Return the mark that an echo resolves as played; None for a discarded, unknown or repeated name."""
+        if name in self._flushed:
+            self._flushed.remove(name)
+            return None
+        sent = self._sent.pop(name, None)
+        return sent.mark if sent else None
+
+    def is_flushed(self, name: str) -> bool:
+        """Return True if the next echo of this name belongs to a mark that a clear discarded."""
+        return name in self._flushed
+
+    def flush(self) -> list[QueuedMark]:
+        """Return all marks that a clear discards; their echoes will mean nothing."""
+        discarded = [sent.mark for sent in self._sent.values()]
+        self._flushed.extend(self._sent)
+        self._sent.clear()
+        return discarded
+
+    def expire(self, now: float) -> list[QueuedMark]:
+        """Return the marks whose echo is overdue. A later echo of them counts as unknown."""
+        late = [sent.mark for sent in self._sent.values() if sent.deadline <= now]
+        for mark in late:
+            del self._sent[mark.name]
+        return late

@@ -1,0 +1,177 @@
+"""Our half of the talk: what the handler has asked to be played and marked, on its way to the platform.
+
+Holds the playout, the marks, the epoch and their accounts, and turns them into effects. `session` decides whether the
+stream is in a state to be spoken to; here it always is.
+"""
+
+from smartflo_bridge.core import outgoing
+from smartflo_bridge.core.audio import BYTES_PER_MS, SAMPLE_RATE_HZ, whole_frames
+from smartflo_bridge.core.commands import Play
+from smartflo_bridge.core.effects import Effect, InterruptOutcome, MarkOutcome, MarkResult, Reply, Room, Send
+from smartflo_bridge.core.ledger import Ledger
+from smartflo_bridge.core.marks import Marks
+from smartflo_bridge.core.playout import Cleared, Playout, QueuedMark
+from smartflo_bridge.core.settings import SessionSettings
+
+MAX_PENDING_MARKS = 256
+"""Marks queued or awaiting their echo; one more is discarded at once. Reliability, section 8."""
+
+
+class Outbound:
+    """Speech and marks of one stream. Each method that can make something due is followed by `release`."""
+
+    def __init__(self, settings: SessionSettings, ledger: Ledger) -> None:
+        packet_bytes = whole_frames(round(settings.packet_seconds * SAMPLE_RATE_HZ))
+        self._playout = Playout(settings.lead_seconds, packet_bytes)
+        self._marks = Marks()
+        self._slack = settings.mark_slack_seconds
+        self._queue_bytes = round(settings.queue_seconds * SAMPLE_RATE_HZ)
+        self._ledger = ledger
+        self._waiting_for_room: list[int] = []
+        self._queued_names: set[str] = set()
+        self._mark_number = 0
+        self._chunk_number = 0
+        self.stream_sid = ""
+        self.epoch = 0
+        self.farewell_is_over = False
+
+    @property
+    def deadline(self) -> float | None:
+        """When audio, or a mark's time-out, falls due next."""
+        playout, marks = self._playout.deadline, self._marks.deadline
+        if playout is None or marks is None:
+            return marks if playout is None else playout
+        return min(playout, marks)
+
+    @property
+    def queued_bytes(self) -> int:
+        """Audio not yet released."""
+        return self._playout.queued_bytes
+
+    @property
+    def room_bytes(self) -> int:
+        """How much audio must leave the full queue before a handler is told: a second's, or half of a short queue."""
+        return min(SAMPLE_RATE_HZ, self._queue_bytes // 2)
+
+    def is_idle(self, now: float) -> bool:
+        """Return True if the caller has heard all there is, and no mark is open."""
+        return self._playout.is_idle(now) and not self._marks
+
+    def play(self, command: Play, now: float, refusal: str | None = None) -> None:
+        """Queue audio, or count it as dropped: for the given reason, a stale epoch, or a queue twice as long as allowed.
+
+        A handler waits for room between pieces of a second, so only one that does not wait meets the last.
+        """
+        size = len(command.ulaw)
+        self._ledger.accepted_bytes += size
+        if command.epoch != self.epoch:
+            refusal = "interrupted"
+        elif refusal is None and self._playout.queued_bytes + size > 2 * self._queue_bytes:
+            refusal = "queue_full"
+        if refusal is None:
+            self._playout.enqueue(command.ulaw, now)
+        else:
+            self._ledger.outbound_drops[refusal] += size
+
+    def place(self, ticket: int, name: str | None) -> list[Effect]:
+        """Queue a mark under a name that is free, or discard it if too many are open."""
+        self._ledger.marks_placed += 1
+        free_name = self._free_name(name)
+        if len(self._marks) + len(self._queued_names) >= MAX_PENDING_MARKS:
+            return self._resolve(QueuedMark(ticket, free_name, 0, 0), MarkResult.DISCARDED, 0)
+        self._queued_names.add(free_name)
+        self._playout.place(ticket, free_name)
+        return []
+
+    def place_farewell(self) -> None:
+        """Queue the session's own last mark; `farewell_is_over` when the audio before it has been heard, or dropped."""
+        name = self._free_name("goodbye")
+        self._queued_names.add(name)
+        self._playout.place(None, name)
+
+    def await_room(self, ticket: int) -> None:
+        """Answer with a `Room` as soon as there is some."""
+        self._waiting_for_room.append(ticket)
+
+    def echo(self, name: str, now: float) -> tuple[bool, list[Effect]]:
+        """Take the platform's echo of a mark; the first value is True if it resolves one of the handler's as played."""
+        if self._marks.is_flushed(name):
+            self._marks.echo(name)
+            return False, []
+        mark = self._marks.echo(name)
+        if mark is None:
+            self._ledger.anomalies["unknown_mark"] += 1
+            return False, []
+        self._playout.reach(mark)
+        return mark.ticket is not None, self._resolve(mark, MarkResult.PLAYED, self._playout.heard_ms_before(mark, now))
+
+    def interrupt(self, now: float) -> tuple[InterruptOutcome, list[Effect]]:
+        """Begin a new epoch: drop the queue, clear the platform's buffer, resolve all marks as discarded."""
+        cleared, effects = self._discard(now, "interrupted")
+        self.epoch += 1
+        outcome = InterruptOutcome(cleared.heard_ms, cleared.dropped_bytes // BYTES_PER_MS)
+        return outcome, [Send(outgoing.ClearEvent(self.stream_sid)), *effects]
+
+    def close(self, now: float) -> list[Effect]:
+        """Give up what is queued and open: the call is over."""
+        _, effects = self._discard(now, "call_ended")
+        self._ledger.worst_lateness_seconds = self._playout.worst_lateness_seconds
+        self._ledger.gaps = self._playout.gaps
+        return effects
+
+    def release(self, now: float) -> list[Effect]:
+        """Return everything that is due: audio, marks, time-outs, and answers to those who waited for room."""
+        effects: list[Effect] = []
+        for item in self._playout.release(now):
+            if isinstance(item, bytes):
+                self._chunk_number += 1
+                self._ledger.sent_bytes += len(item)
+                media = outgoing.Media(item, self._chunk_number)
+                effects.append(Send(outgoing.MediaEvent(self.stream_sid, media)))
+            else:
+                self._queued_names.discard(item.name)
+                self._marks.add(item, max(self._playout.horizon, now) + self._slack)
+                effects.append(Send(outgoing.MarkEvent(self.stream_sid, outgoing.Mark(item.name))))
+        if self._marks:
+            for mark in self._marks.expire(now):
+                effects += self._resolve(mark, MarkResult.TIMED_OUT, self._playout.heard_ms_before(mark, now))
+        if self._waiting_for_room and self._playout.queued_bytes + self.room_bytes <= self._queue_bytes:
+            effects += self._tell_room()
+        self._ledger.padding_bytes = self._playout.padding_bytes
+        return effects
+
+    def finish(self) -> None:
+        """End the utterance: nothing more will follow the audio queued so far."""
+        self._playout.finish()
+
+    def _discard(self, now: float, reason: str) -> tuple[Cleared, list[Effect]]:
+        effects: list[Effect] = []
+        for mark in self._marks.flush():
+            effects += self._resolve(mark, MarkResult.DISCARDED, self._playout.heard_ms_before(mark, now))
+        cleared = self._playout.clear(now)
+        for mark in cleared.marks:
+            effects += self._resolve(mark, MarkResult.DISCARDED, 0)
+        self._queued_names.clear()
+        if cleared.dropped_bytes:
+            self._ledger.outbound_drops[reason] += cleared.dropped_bytes
+        self._ledger.padding_bytes = self._playout.padding_bytes
+        return cleared, effects + self._tell_room()
+
+    def _tell_room(self) -> list[Effect]:
+        tickets, self._waiting_for_room = self._waiting_for_room, []
+        return [Reply(ticket, Room()) for ticket in tickets]
+
+    def _resolve(self, mark: QueuedMark, result: MarkResult, heard_ms: int) -> list[Effect]:
+        if mark.ticket is None:
+            self.farewell_is_over = True
+            return []
+        self._ledger.marks[result] += 1
+        return [Reply(mark.ticket, MarkOutcome(mark.name, result, heard_ms))]
+
+    def _free_name(self, name: str | None) -> str:
+        """Return a name that no echo can be mistaken for: the wanted one, or with a number behind it."""
+        self._mark_number += 1
+        wanted = name or f"m{self._mark_number}"
+        if wanted in self._marks or wanted in self._queued_names:
+            return f"{wanted}.{self._mark_number}"
+        return wanted

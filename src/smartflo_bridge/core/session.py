@@ -1,0 +1,312 @@
+"""The session: one stream's state machine, a fold over everything that happens to it.
+
+`handle(input, now)` takes an event of the platform, a command of the handler or a signal, and returns what is to be
+done. `deadline` says when it wants a `Tick`. What is due is released by every `handle`, not only by a `Tick`, so a busy
+call cannot starve its own audio. The rows are protocol.md's, section 2; our speech is `outbound`'s business.
+
+The caller (`calls.actor`, or a replay) carries out the effects in order. `Close` comes exactly once. Inputs after it
+are only accounted for, and their tickets answered, so that a handler which is still talking is never left waiting.
+"""
+
+from enum import Enum
+from typing import assert_never
+
+from smartflo_bridge.core import incoming, outgoing
+from smartflo_bridge.core.commands import AwaitRoom, Command, HangUp, Interrupt, PlaceMark, Play
+from smartflo_bridge.core.effects import (
+    Close,
+    Deliver,
+    Effect,
+    HandlerEvent,
+    InterruptOutcome,
+    MarkOutcome,
+    MarkResult,
+    Notice,
+    Outcome,
+    Reply,
+    Send,
+    Termination,
+)
+from smartflo_bridge.core.incoming import IncomingEvent
+from smartflo_bridge.core.ledger import Ledger
+from smartflo_bridge.core.limits import Limits
+from smartflo_bridge.core.outbound import Outbound
+from smartflo_bridge.core.settings import HangUpWay, SendConnected, SessionSettings
+from smartflo_bridge.core.signals import Drained, HandlerDone, Malformed, Opened, PeerLost, Refused, Signal, Tick
+
+Input = IncomingEvent | Command | Signal
+
+NORMAL_CLOSE_CODES = (1000, 1001, 1005)
+"""Codes with which the platform ends a call by closing; 1006 is our library's word for no close at all."""
+
+
+class State(Enum):
+    """Where a stream is in its life. The transitions are protocol.md's table."""
+
+    ACCEPTED = "accepted"
+    CONNECTED = "connected"
+    STREAMING = "streaming"
+    STOPPED = "stopped"
+
+
+class Session:
+    """One stream, from the accepted connection to its end. `now` is in seconds since the first input, `Opened`."""
+
+    def __init__(self, settings: SessionSettings) -> None:
+        self.state = State.ACCEPTED
+        self.stream_sid: str | None = None
+        self.call_sid: str | None = None
+        self.termination: Termination | None = None
+        self.ledger = Ledger()
+        self._settings = settings
+        self._outbound = Outbound(settings, self.ledger)
+        self._limits = Limits(settings)
+        self._effects: list[Effect] = []
+        self._noticed: set[str] = set()
+        self._refusal: str | None = None  # why nothing more may be queued
+        self._handler_is_done = False
+
+    @property
+    def is_over(self) -> bool:
+        """True once `Close` has been returned."""
+        return self.state is State.STOPPED
+
+    @property
+    def queued_bytes(self) -> int:
+        """Outbound audio that is not yet due."""
+        return self._outbound.queued_bytes
+
+    @property
+    def deadline(self) -> float | None:
+        """When this session wants a `Tick`, if nothing else happens before; None once it is over."""
+        if self.is_over:
+            return None
+        due = self._limits.deadline(is_streaming=self.state is State.STREAMING)
+        outbound = self._outbound.deadline
+        return due if outbound is None or due < outbound else outbound
+
+    def handle(self, given: Input, now: float) -> list[Effect]:
+        """Take one input at its time, and return everything that is to be done by now, in order."""
+        self._effects = []
+        if self.is_over:
+            self._account_after_end(given, now)
+            return self._effects
+        match given:
+            case incoming.MediaEvent():
+                self._hear(now, given)
+                self._take_media(given)
+            case Tick():
+                pass
+            case Play() | PlaceMark() | AwaitRoom() | Interrupt() | HangUp():
+                self._obey(given, now)
+            case Opened() | Malformed() | PeerLost() | HandlerDone() | Refused() | Drained():
+                self._take_signal(given, now)
+            case incoming.UnknownEvent():
+                self._hear(now, given)
+                self._note("unknown_event", "an event of unknown type was ignored")
+            case _:
+                self._hear(now, given)
+                self._take_event(given, now)
+        if not self.is_over:
+            self._effects += self._outbound.release(now)
+            self._keep_time(now)
+        return self._effects
+
+    def drop_delivered(self, byte_count: int, reason: str) -> None:
+        """Count audio that was handed to the delivery queue and never reached the handler."""
+        self.ledger.delivered_bytes -= byte_count
+        self.ledger.inbound_drops[reason] += byte_count
+
+    # --- The platform's events
+
+    def _hear(self, now: float, event: IncomingEvent | Malformed) -> None:
+        self._limits.hear(now)
+        self.ledger.messages_in += 1
+        self.ledger.note_sequence(getattr(event, "sequence_number", None))
+
+    def _take_media(self, event: incoming.MediaEvent) -> None:
+        size = len(event.media.payload)
+        self.ledger.received_bytes += size
+        if self.state is not State.STREAMING:
+            self.ledger.inbound_drops["before_start"] += size
+        elif event.stream_sid is not None and event.stream_sid != self.stream_sid:
+            self.ledger.inbound_drops["foreign_stream"] += size
+        elif self._handler_is_done:
+            self.ledger.inbound_drops["handler_done"] += size
+        elif size:
+            self.ledger.delivered_bytes += size
+            self._effects.append(Deliver(event))
+
+    def _take_event(self, event: incoming.KnownEvent, now: float) -> None:
+        match event:
+            case incoming.ConnectedEvent():
+                if self.state is State.ACCEPTED:
+                    self.state = State.CONNECTED
+            case incoming.StartEvent():
+                self._start(event, now)
+            case incoming.DTMFEvent() | incoming.MarkEvent() | incoming.MediaEvent():
+                if self.state is not State.STREAMING:
+                    self.ledger.anomalies["before_start"] += 1
+                elif event.stream_sid not in (None, self.stream_sid):
+                    self._note("foreign_stream", "a message for another stream was dropped")
+                elif isinstance(event, incoming.MarkEvent):
+                    self._take_mark(event, now)
+                else:
+                    self._deliver(event)
+            case incoming.StopEvent():
+                if self.state is State.STREAMING:
+                    self._deliver(event)
+                self._end(now, Close(Termination.HUNG_UP if self._refusal else Termination.COMPLETED, 1000, ""))
+            case _:
+                assert_never(event)
+
+    def _start(self, event: incoming.StartEvent, now: float) -> None:
+        sid = event.sid
+        if self.state is State.STREAMING:
+            if sid != self.stream_sid:
+                self._note("second_start", "a start of another stream was ignored: one connection is one stream")
+            return
+        if sid is None:
+            self._end(now, Close(Termination.PROTOCOL_ERROR, 1008, "start has no streamSid"))
+            return
+        if event.sids_differ:
+            self._note("stream_sid_mismatch", "start names two streams; the outer streamSid is used")
+        media_format = event.details.media_format
+        if media_format is not None and not media_format.is_ulaw_8k:
+            self._note("media_format", "start announces audio that is not mu-law at 8000 Hz; it is taken for mu-law")
+        self.state = State.STREAMING
+        self.stream_sid = self._outbound.stream_sid = sid
+        self.call_sid = event.call_sid
+        self._deliver(event)
+
+    def _take_mark(self, event: incoming.MarkEvent, now: float) -> None:
+        is_for_handler, effects = self._outbound.echo(event.name, now)
+        self._effects += effects
+        if is_for_handler:
+            self._deliver(event)
+
+    def _deliver(self, event: HandlerEvent) -> None:
+        if not self._handler_is_done:
+            self._effects.append(Deliver(event))
+
+    # --- The handler's commands
+
+    def _obey(self, command: Command, now: float) -> None:
+        match command:
+            case Play():
+                self._outbound.play(command, now, self._refusal)
+            case PlaceMark(ticket=ticket, name=name):
+                if self._refusal:
+                    self._reply(ticket, MarkOutcome(name or "", MarkResult.DISCARDED, 0))
+                else:
+                    self._effects += self._outbound.place(ticket, name)
+            case AwaitRoom(ticket=ticket):
+                self._outbound.await_room(ticket)
+            case Interrupt(ticket=ticket):
+                self._interrupt(ticket, now)
+            case HangUp():
+                self._say_goodbye(now)
+            case _:
+                assert_never(command)
+
+    def _interrupt(self, ticket: int, now: float) -> None:
+        if self.is_over:
+            self._reply(ticket, InterruptOutcome(0, 0))
+            return
+        outcome, effects = self._outbound.interrupt(now)
+        self._effects += effects
+        self._reply(ticket, outcome)
+
+    def _reply(self, ticket: int, outcome: Outcome) -> None:
+        self._effects.append(Reply(ticket, outcome))
+
+    def _say_goodbye(self, now: float) -> None:
+        """Let queued audio be heard, then hang up."""
+        if self._refusal:
+            return
+        self._refusal = "hanging_up"
+        self._outbound.finish()
+        if self._outbound.is_idle(now):
+            self._hang_up(now)
+        else:
+            self._outbound.place_farewell()
+
+    def _hang_up(self, now: float) -> None:
+        if self._settings.hang_up is HangUpWay.END:
+            self._effects.append(Send(outgoing.EndEvent(self.stream_sid or "", self.call_sid or "")))
+            self._limits.await_stop(now)
+        else:
+            self._end(now, Close(Termination.HUNG_UP, 1000, ""))
+
+    # --- Signals and time
+
+    def _take_signal(self, signal: Signal, now: float) -> None:
+        match signal:
+            case Opened():
+                self._open(now)
+            case Malformed(reason=reason):
+                self._hear(now, signal)
+                self._note("malformed", reason)
+                if self.ledger.anomalies["malformed"] > self._settings.bad_message_budget:
+                    self._end(now, Close(Termination.PROTOCOL_ERROR, 1008, "too many malformed messages"))
+            case PeerLost(code=code, reason=reason):
+                self._end(now, Close(self._termination_of(code), code or 1006, reason))
+            case HandlerDone(failed=failed):
+                self._handler_is_done = True
+                if failed:
+                    self._end(now, Close(Termination.HANDLER_FAILED, 1011, "the handler failed"))
+                else:
+                    self._say_goodbye(now)
+            case Refused(reason=reason):
+                self._end(now, Close(Termination.PROTOCOL_ERROR, 1008, reason))
+            case _:
+                self._end(now, Close(Termination.DRAINED, 1001, "shutting down"))
+
+    def _open(self, now: float) -> None:
+        if self._settings.send_connected is SendConnected.ALWAYS:
+            self._effects.append(Send(outgoing.ConnectedEvent()))
+        elif self._settings.send_connected is SendConnected.AUTO:
+            self._limits.await_connected(now)
+
+    def _termination_of(self, code: int | None) -> Termination:
+        if self._limits.awaits_stop:
+            return Termination.HUNG_UP
+        return Termination.COMPLETED if code in NORMAL_CLOSE_CODES else Termination.PEER_LOST
+
+    def _keep_time(self, now: float) -> None:
+        """Do what the clock alone asks for."""
+        if self._refusal and self._outbound.farewell_is_over and not self._limits.awaits_stop:
+            self._hang_up(now)
+        if self.is_over:
+            return
+        close = self._limits.broken(now, is_streaming=self.state is State.STREAMING)
+        if close is not None:
+            self._end(now, close)
+        elif self._limits.connected_is_due(now):
+            self._effects.append(Send(outgoing.ConnectedEvent()))
+
+    def _note(self, kind: str, text: str) -> None:
+        self.ledger.anomalies[kind] += 1
+        if kind not in self._noticed:
+            self._noticed.add(kind)
+            self._effects.append(Notice(kind, text))
+
+    def _end(self, now: float, close: Close) -> None:
+        self._effects += self._outbound.close(now)
+        self.state = State.STOPPED
+        self._refusal = "call_ended"
+        self.termination = close.termination
+        self._effects.append(close)
+
+    def _account_after_end(self, given: Input, now: float) -> None:
+        """Count what still comes in, and let no asker wait."""
+        match given:
+            case incoming.MediaEvent():
+                self.ledger.messages_in += 1
+                self.ledger.received_bytes += len(given.media.payload)
+                self.ledger.inbound_drops["after_end"] += len(given.media.payload)
+            case Play() | PlaceMark() | AwaitRoom() | Interrupt():
+                self._obey(given, now)
+                self._effects += self._outbound.release(now)
+            case _:
+                pass

@@ -1,0 +1,47 @@
+"""Everything that can happen to a call beside the platform's events and the handler's commands."""
+
+import msgspec
+
+
+class _Signal(msgspec.Struct, frozen=True, tag_field="type"):
+    """Tagged, so that a capture can be decoded again."""
+
+
+class Opened(_Signal, frozen=True, tag="opened"):
+    """The connection is accepted: always a session's first input, at `now` = 0."""
+
+
+class Tick(_Signal, frozen=True, tag="tick"):
+    """The session's deadline has come."""
+
+
+class Malformed(_Signal, frozen=True, tag="malformed"):
+    """A message could not be parsed. `reason` quotes nothing of it."""
+
+    reason: str
+
+
+class PeerLost(_Signal, frozen=True, tag="peer_lost"):
+    """The connection is gone. `code` is the platform's close code, None if it died without one."""
+
+    code: int | None = None
+    reason: str = ""
+
+
+class HandlerDone(_Signal, frozen=True, tag="handler_done"):
+    """The handler has returned, or failed."""
+
+    failed: bool = False
+
+
+class Refused(_Signal, frozen=True, tag="refused"):
+    """The bridge will not serve this stream. `reason` is said to the platform with close code 1008."""
+
+    reason: str
+
+
+class Drained(_Signal, frozen=True, tag="drained"):
+    """The time that a draining bridge gave its live calls is over."""
+
+
+Signal = Opened | Tick | Malformed | PeerLost | HandlerDone | Refused | Drained
