@@ -1,0 +1,196 @@
+"""The actor: the coroutine that owns one session, carries out its effects, and keeps the outbound order.
+
+Everything reaches it through the inbox. It reads the clock once for each item, shows the item to the taps, gives it to
+the session, and does what comes back. It never waits for the peer or for the handler, so neither can stall its clock.
+"""
+
+import asyncio
+import logging
+import math
+from typing import assert_never
+
+from smartflo_bridge.calls.handling import Handling
+from smartflo_bridge.calls.inbox import Inbox, Item
+from smartflo_bridge.calls.peer import Peer
+from smartflo_bridge.calls.setup import CallSetup
+from smartflo_bridge.core.effects import Close, Deliver, Effect, HandlerEvent, Notice, Reply, Send
+from smartflo_bridge.core.errors import ProtocolError
+from smartflo_bridge.core.incoming import MediaEvent, StartEvent, parse_incoming_event
+from smartflo_bridge.core.outgoing import encode_outgoing_event
+from smartflo_bridge.core.session import Input, Session
+from smartflo_bridge.core.signals import Drained, HandlerDone, Malformed, Opened, PeerLost, Refused, Tick
+from smartflo_bridge.log import end_of_call, line
+
+_log = logging.getLogger(__name__)
+
+
+async def run_call(peer: Peer, setup: CallSetup) -> Session:
+    """Serve one connection from its first message until nothing is left of it; return its session, for its accounts."""
+    actor = _Actor(peer, setup)
+    forget = setup.registry.watch_drain(lambda: actor.inbox.put(Drained()))
+    try:
+        await actor.run()
+    finally:
+        forget()
+    return actor.session
+
+
+class _Actor:
+    """One connection's life. `run` is the whole of it."""
+
+    def __init__(self, peer: Peer, setup: CallSetup) -> None:
+        self.session = Session(setup.settings)
+        self.inbox = Inbox()
+        self._peer = peer
+        self._setup = setup
+        self._taps = setup.open_taps()
+        self._began_ns = setup.clock_ns()
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_due = math.inf
+        self._close: Close | None = None
+        self._handling: Handling | None = None  # once the stream has started
+
+    async def run(self) -> None:
+        """Serve until the session is over; then close the connection, and let the handler come to its end."""
+        async with asyncio.TaskGroup() as tasks:
+            receiver = tasks.create_task(self._receive())
+            self._take(Opened(), self._now_ns())
+            self._arm()
+            while self._close is None:
+                await self.inbox.wait()
+                self._take_all()
+            if self._timer is not None:
+                self._timer.cancel()
+            accountant = tasks.create_task(self._account_for_the_rest())
+            await self._part(self._close)
+            accountant.cancel()
+            receiver.cancel()
+        self._settle()
+
+    async def _receive(self) -> None:
+        while True:
+            message = await self._peer.recv()
+            self.inbox.put(message)
+            if isinstance(message, PeerLost):
+                return
+
+    # --- Inputs
+
+    def _now_ns(self) -> int:
+        return self._setup.clock_ns() - self._began_ns
+
+    def _take_all(self) -> None:
+        while (item := self.inbox.take()) is not None:
+            self._take(item, self._now_ns())
+        if self._close is None:
+            self._arm()
+
+    def _take(self, item: Item, at_ns: int) -> None:
+        given: Input
+        if isinstance(item, bytes):
+            for tap in self._taps:
+                tap.message_in(at_ns, item)
+            try:
+                given = parse_incoming_event(item)
+            except ProtocolError as error:
+                given = Malformed(str(error))
+        else:
+            given = item
+            for tap in self._taps:
+                tap.given(at_ns, given)
+            if isinstance(given, HandlerDone) and self._handling is not None:
+                self._handling.is_done.set()
+        for effect in self.session.handle(given, at_ns / 1e9):
+            self._perform(effect, at_ns)
+
+    def _arm(self) -> None:
+        """Have a `Tick` come at the session's deadline.
+
+        A timer that fires too early does no harm: the `Tick` does nothing and arms again. So a deadline that only moves
+        away, as the idle limit does with each message, costs no timer.
+        """
+        deadline = self.session.deadline
+        if deadline is None or (self._timer is not None and self._timer_due <= deadline):
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        # Timers count in ms: round up, or the loop turns until the ms is over.
+        delay = math.ceil((deadline - self._now_ns() / 1e9) * 1000) / 1000
+        self._timer_due = deadline
+        self._timer = asyncio.get_running_loop().call_later(max(delay, 0), self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        self.inbox.put(Tick())
+
+    # --- Effects
+
+    def _perform(self, effect: Effect, at_ns: int) -> None:
+        match effect:
+            case Send(event=outgoing):
+                text = encode_outgoing_event(outgoing)
+                self._peer.send(text)
+                for tap in self._taps:
+                    tap.message_out(at_ns, text)
+            case Deliver(event=event):
+                self._deliver(event)
+            case Reply(ticket=ticket, outcome=outcome):
+                if self._handling is not None:
+                    self._handling.answer(ticket, outcome)
+            case Notice(kind=kind, text=text):
+                _log.info(line(text, kind=kind, stream_sid=self.session.stream_sid))
+            case Close():
+                self._close = effect
+            case _:
+                assert_never(effect)
+
+    def _deliver(self, event: HandlerEvent) -> None:
+        if isinstance(event, StartEvent):
+            self._begin(event)
+        size = len(event.media.payload) if isinstance(event, MediaEvent) else 0
+        if self._handling is None:
+            dropped, reason = size, "refused"
+        else:
+            dropped, reason = self._handling.deliver(event), "slow_handler"
+        if dropped:
+            self.session.drop_delivered(dropped, reason)
+
+    def _begin(self, start: StartEvent) -> None:
+        """Start the handler; refuse a stream that is being served already."""
+        handling = Handling(start, self._setup, self.session, self.inbox)
+        call = handling.call
+        if not self._setup.registry.add(call):
+            self.inbox.put(Refused("this stream is being served already"))
+            return
+        _log.info(line("call started", stream_sid=call.stream_sid, call_sid=call.call_sid, direction=call.direction))
+        self._handling = handling
+        handling.begin()
+
+    # --- The end
+
+    async def _part(self, close: Close) -> None:
+        """Tell the handler, close the connection, and give the handler its time."""
+        if self._handling is not None:
+            self._handling.end(close.termination)
+        await self._peer.close(close.code, close.reason)
+        if self._handling is not None:
+            self._setup.registry.remove(self._handling.call)
+            await self._handling.part()
+
+    async def _account_for_the_rest(self) -> None:
+        """Take what still comes in, so that it is counted and nobody waits for an answer."""
+        while True:
+            await self.inbox.wait()
+            self._take_all()
+
+    def _settle(self) -> None:
+        """Close the accounts, and say how the call went."""
+        self._take_all()
+        at_ns = self._now_ns()
+        if self._handling is not None:
+            left = self._handling.settle()
+            if left:
+                self.session.drop_delivered(left, "unread")
+            _log.info(end_of_call(self.session, at_ns / 1e9))
+        for tap in self._taps:
+            tap.ended(at_ns, self.session)

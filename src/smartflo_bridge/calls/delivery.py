@@ -1,0 +1,115 @@
+"""The delivery queue: events on their way from the actor to a handler, which may run on another thread, and be slow.
+
+Two bounded parts without a lock, each with one writer. `ready` is what the handler takes from: the actor appends, the
+handler pops. `backlog` is the actor's alone; what does not fit into `ready` waits there, and when it holds more audio
+than allowed, its oldest audio goes, counted. Start, dtmf, mark and stop are never dropped: a slow handler costs the
+quality of its own call, not memory and not a key press.
+"""
+
+import asyncio
+from collections import deque
+
+from smartflo_bridge.calls.home import HandlerLoop
+from smartflo_bridge.core.audio import SAMPLE_RATE_HZ
+from smartflo_bridge.core.effects import HandlerEvent
+from smartflo_bridge.core.incoming import MediaEvent
+
+READY_EVENTS = 8
+"""How many events the handler can take without the actor's help: 0.8 s at the platform's cadence."""
+
+
+class Delivery:
+    """One call's queue to its handler.
+
+    Args:
+        home: the loop that the handler runs on.
+        max_seconds: how much audio may wait; the oldest is dropped beyond.
+    """
+
+    def __init__(self, home: HandlerLoop, max_seconds: float) -> None:
+        self._home = home
+        self._actor_loop = asyncio.get_running_loop()
+        self._max_bytes = round(max_seconds * SAMPLE_RATE_HZ)
+        self._ready: deque[HandlerEvent] = deque()
+        self._backlog: deque[HandlerEvent] = deque()
+        self._backlog_bytes = 0
+        self._is_finished = False
+        self._is_waiting = False
+        self._waiter: asyncio.Future[None] | None = None
+
+    # --- The actor's side
+
+    def put(self, event: HandlerEvent) -> int:
+        """Add an event; return how many bytes of older audio had to go for it."""
+        if not self._backlog and len(self._ready) < READY_EVENTS:
+            self._ready.append(event)
+            self._notify()
+            return 0
+        self._backlog.append(event)
+        if isinstance(event, MediaEvent):
+            self._backlog_bytes += len(event.media.payload)
+        self._refill()
+        return self._drop_excess()
+
+    def finish(self) -> None:
+        """Say that nothing more will come: the handler's iteration ends when it has taken what is here."""
+        self._is_finished = True
+        self._notify()
+
+    def abandon(self) -> int:
+        """Empty the queue; return how many bytes of audio the handler never took."""
+        self._is_finished = True
+        left = [*self._ready, *self._backlog]
+        self._ready.clear()
+        self._backlog.clear()
+        self._notify()
+        return sum(len(event.media.payload) for event in left if isinstance(event, MediaEvent))
+
+    def _drop_excess(self) -> int:
+        dropped = 0
+        while self._backlog_bytes > self._max_bytes:
+            index = next(i for i, event in enumerate(self._backlog) if isinstance(event, MediaEvent))
+            event = self._backlog[index]
+            del self._backlog[index]
+            size = len(event.media.payload) if isinstance(event, MediaEvent) else 0
+            self._backlog_bytes -= size
+            dropped += size
+        return dropped
+
+    def _refill(self) -> None:
+        while self._backlog and len(self._ready) < READY_EVENTS:
+            event = self._backlog.popleft()
+            if isinstance(event, MediaEvent):
+                self._backlog_bytes -= len(event.media.payload)
+            self._ready.append(event)
+        self._notify()
+
+    def _notify(self) -> None:
+        if self._is_waiting:
+            self._is_waiting = False
+            self._home.post(self._wake)
+
+    # --- The handler's side
+
+    async def take(self) -> HandlerEvent | None:
+        """Return the next event; None when the call is over and all its events have been taken."""
+        while not self._ready:
+            if self._is_finished and not self._backlog and not self._ready:
+                return None
+            self._waiter = asyncio.get_running_loop().create_future()
+            self._is_waiting = True
+            # The actor looks at the flag after it has added something: look again, now that the flag is set.
+            if self._ready or (self._is_finished and not self._backlog):
+                self._is_waiting = False
+                continue
+            if self._backlog:
+                self._actor_loop.call_soon_threadsafe(self._refill)
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        return self._ready.popleft()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)

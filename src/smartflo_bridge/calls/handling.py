@@ -1,0 +1,136 @@
+"""The handler of one call at work: the actor's side of everything between the two.
+
+Makes the `Call`, runs the handler on its own loop, hands it events and answers, and parts from it when the call is over,
+however it behaves.
+"""
+
+import asyncio
+import concurrent.futures
+import logging
+from collections import deque
+
+from smartflo_bridge.calls.call import Call
+from smartflo_bridge.calls.delivery import Delivery
+from smartflo_bridge.calls.inbox import Inbox
+from smartflo_bridge.calls.requests import Requests
+from smartflo_bridge.calls.setup import CallSetup
+from smartflo_bridge.core.audio import SAMPLE_RATE_HZ
+from smartflo_bridge.core.effects import HandlerEvent, Outcome, Termination
+from smartflo_bridge.core.errors import CallEnded
+from smartflo_bridge.core.incoming import MediaEvent, StartEvent
+from smartflo_bridge.core.session import Session
+from smartflo_bridge.core.signals import HandlerDone
+from smartflo_bridge.log import line
+
+_log = logging.getLogger(__name__)
+
+
+class Handling:
+    """Made when the stream has started. All methods are for the actor, on the main loop.
+
+    Attributes:
+        call: what the handler serves.
+        is_done: set by the actor when it takes the handler's last signal.
+    """
+
+    def __init__(self, start: StartEvent, setup: CallSetup, session: Session, inbox: Inbox) -> None:
+        self._setup = setup
+        self._home = setup.home
+        self._post = inbox.put if setup.home.is_main else inbox.put_from_thread
+        self._requests = Requests(self._post, _Accounts(session, setup.settings.queue_seconds))
+        self._delivery = Delivery(setup.home, setup.inbound_seconds)
+        self._recent: deque[bytes] = deque()
+        self._recent_bytes = 0
+        self._running: concurrent.futures.Future[None] | None = None
+        self.is_done = asyncio.Event()
+        self.call = Call(
+            start,
+            requests=self._requests,
+            delivery=self._delivery,
+            live_calls=setup.registry,
+            counters=session.ledger,
+            recent=self._recent,
+        )
+
+    def begin(self) -> None:
+        """Run the handler."""
+        self._running = self._home.start(self._handle())
+
+    def deliver(self, event: HandlerEvent) -> int:
+        """Hand over an event; return how many bytes of older audio a slow handler lost for it."""
+        if isinstance(event, MediaEvent):
+            self._remember(event.media.payload)
+        return self._delivery.put(event)
+
+    def answer(self, ticket: int, outcome: Outcome) -> None:
+        """Hand over the answer to a request."""
+        self._home.post(self._requests.answer, ticket, outcome)
+
+    def end(self, termination: Termination) -> None:
+        """Let the handler know that the call is over."""
+        self._home.post(self.call.end, termination)
+        self._delivery.finish()
+
+    async def part(self) -> None:
+        """Wait until the handler is done; cancel it when its time is over, and leave it alone if it ignores that."""
+        if await self._is_done_within(self._setup.grace_seconds):
+            return
+        if self._running is not None:
+            self._running.cancel()
+        if not await self._is_done_within(self._setup.grace_seconds):
+            _log.warning(line("a handler does not end and is left alone", stream_sid=self.call.stream_sid))
+
+    def settle(self) -> int:
+        """Let nobody wait any more; return how many bytes of audio the handler never took."""
+        self._home.post(self._requests.forsake)
+        return self._delivery.abandon()
+
+    async def _handle(self) -> None:
+        """Run the user's code, on its loop: the one place that catches everything, because the code is not ours."""
+        has_failed = False
+        try:
+            await self._setup.handler(self.call)
+            self.call.finish_speaking()
+        except Exception as error:  # noqa: BLE001 - the house's only one
+            has_failed = not _is_end_of_call(error)
+            if has_failed:
+                _log.exception(line("handler failed", stream_sid=self.call.stream_sid))
+        finally:
+            self._post(HandlerDone(failed=has_failed))
+
+    async def _is_done_within(self, seconds: float) -> bool:
+        try:
+            async with asyncio.timeout(seconds):
+                await self.is_done.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def _remember(self, ulaw: bytes) -> None:
+        self._recent.append(ulaw)
+        self._recent_bytes += len(ulaw)
+        while self._recent_bytes > self._setup.recent_seconds * SAMPLE_RATE_HZ:
+            self._recent_bytes -= len(self._recent.popleft())
+
+
+def _is_end_of_call(error: Exception) -> bool:
+    """True for CallEnded, alone or from several tasks of a group: the way a handler learns that the call is over."""
+    if isinstance(error, ExceptionGroup):
+        return error.split(CallEnded)[1] is None
+    return isinstance(error, CallEnded)
+
+
+class _Accounts:
+    """The numbers that a handler's thread reads; see `requests.Accounts`."""
+
+    def __init__(self, session: Session, queue_seconds: float) -> None:
+        self._session = session
+        self.queue_bytes = round(queue_seconds * SAMPLE_RATE_HZ)
+
+    @property
+    def accepted_bytes(self) -> int:
+        return self._session.ledger.accepted_bytes
+
+    @property
+    def queued_bytes(self) -> int:
+        return self._session.queued_bytes

@@ -1,0 +1,75 @@
+"""Where handlers run: built-in ones on the main loop, users' on an event loop of their own, in a thread of its own.
+
+A user's `time.sleep(2)` then delays other users' handlers, and nobody's audio: pacing, I/O and sessions are elsewhere.
+The thread is a daemon: code that never returns cannot keep the process alive.
+"""
+
+import asyncio
+import concurrent.futures
+import contextlib
+import threading
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Self
+
+import uvloop
+
+
+class HandlerLoop:
+    """An event loop that runs handlers, and the way to it from the main loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, thread: threading.Thread | None = None) -> None:
+        self._loop = loop
+        self._thread = thread
+
+    @classmethod
+    def main(cls) -> Self:
+        """Run handlers on the loop that runs now: for handlers of our own, which do not block."""
+        return cls(asyncio.get_running_loop())
+
+    @classmethod
+    def in_thread(cls) -> Self:
+        """Run handlers on a new loop in a new thread."""
+        loop = uvloop.new_event_loop()
+        thread = threading.Thread(target=_run_loop, args=(loop,), name="handlers", daemon=True)
+        thread.start()
+        return cls(loop, thread)
+
+    @property
+    def is_main(self) -> bool:
+        """True if handlers share the loop with the calls' actors."""
+        return self._thread is None
+
+    def post(self, function: Callable[..., object], *args: object) -> None:
+        """Call a function on the handlers' loop, soon, and after what was posted before."""
+        if self._thread is None:
+            function(*args)
+            return
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to be told
+            self._loop.call_soon_threadsafe(function, *args)
+
+    def start(self, coroutine: Coroutine[Any, Any, None]) -> concurrent.futures.Future[None]:
+        """Run a coroutine there; the future can be cancelled and awaited from here."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+
+    def stop(self, timeout_seconds: float) -> bool:
+        """End the thread; return False if a handler still blocks it after the time-out."""
+        if self._thread is None:
+            return True
+        self.post(self._loop.stop)
+        self._thread.join(timeout_seconds)
+        return not self._thread.is_alive()
+
+
+Handler = Callable[..., Awaitable[None]]
+"""`async def answer(call: Call) -> None`. Returning hangs up, after what is queued has been played."""
+
+
+def _run_loop(loop: asyncio.AbstractEventLoop) -> None:
+    asyncio.set_event_loop(loop)
+    try:
+        loop.run_forever()
+        for task in asyncio.all_tasks(loop):
+            task.cancel()
+        loop.run_until_complete(asyncio.sleep(0))
+    finally:
+        loop.close()

@@ -1,0 +1,24 @@
+"""The far end of a connection, as the actor sees it: three verbs, whatever carries them.
+
+`server.listener` adapts a WebSocket to it; tests use a peer in memory. Exceptions of the carrier end in the adapter.
+"""
+
+from typing import Protocol
+
+from smartflo_bridge.core.signals import PeerLost
+
+
+class Peer(Protocol):
+    """One connection. Only its actor uses it."""
+
+    async def recv(self) -> bytes | PeerLost:
+        """Return the next message, undecoded, or once the connection is gone why. Never raises for the carrier's sake."""
+        ...
+
+    def send(self, text: bytes) -> None:
+        """Write one text message without waiting. A peer that does not read is cut by the carrier, within its bound."""
+        ...
+
+    async def close(self, code: int, reason: str) -> None:
+        """Close the connection; return when it is gone, in bounded time even if the peer does not answer."""
+        ...
