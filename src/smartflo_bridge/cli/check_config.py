@@ -1,0 +1,26 @@
+"""`smartflo-bridge check-config`: what a configuration comes to, without serving."""
+
+import json
+from pathlib import Path
+
+import click
+
+from smartflo_bridge.config import Config, load_config
+from smartflo_bridge.handlers.lookup import find_handler
+from smartflo_bridge.server.access import open_access
+
+
+@click.command()
+@click.option("--config", "file", type=click.Path(path_type=Path), default="smartflo.toml", show_default=True)
+def command(file: Path) -> None:
+    """Check a configuration, its token file and its handler, and print every key as it is in force."""
+    config = load_config(file)
+    access = open_access(config, file.resolve().parent)
+    find_handler(config.handler)
+    default = Config()
+    for name in Config.__struct_fields__:
+        value = getattr(config, name)
+        note = "" if value == getattr(default, name) else "  # not the default"
+        click.echo(f"{name.replace('_', '-')} = {json.dumps(value)}{note}")
+    who = "anybody who reaches it" if access.is_open else "whoever has a token"
+    click.echo(f"# {file}: fine. {who} may open a stream on {config.host}:{config.port}{config.path}")

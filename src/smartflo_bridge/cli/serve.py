@@ -1,0 +1,19 @@
+"""`smartflo-bridge serve`: the daemon."""
+
+from pathlib import Path
+
+import click
+import uvloop
+
+from smartflo_bridge.config import load_config
+from smartflo_bridge.log import set_up_logging
+from smartflo_bridge.server.service import run_service
+
+
+@click.command()
+@click.option("--config", "file", type=click.Path(path_type=Path), default="smartflo.toml", show_default=True)
+def command(file: Path) -> None:
+    """Answer calls until SIGTERM or SIGINT; live calls may then finish, within drain-seconds. A second one cuts them."""
+    config = load_config(file)
+    set_up_logging(config.log_level)
+    uvloop.run(run_service(config, file.resolve().parent))

@@ -1,0 +1,174 @@
+"""The daemon's life: open, be ready, drain, stop. The stages of its end are `_stop`'s.
+
+Nothing here can hold up an exit: every wait has a bound, and the last one is followed by cutting all that is left.
+"""
+
+import asyncio
+import logging
+import signal
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from websockets.asyncio.server import Server
+
+from smartflo_bridge.calls.actor import run_call
+from smartflo_bridge.calls.home import Handler, HandlerLoop
+from smartflo_bridge.calls.registry import Registry
+from smartflo_bridge.calls.setup import CallSetup
+from smartflo_bridge.calls.tap import Tap
+from smartflo_bridge.captures.capture import CaptureWriter
+from smartflo_bridge.config import Config
+from smartflo_bridge.handlers.lookup import BUILT_IN, find_handler
+from smartflo_bridge.log import line
+from smartflo_bridge.server.access import open_access
+from smartflo_bridge.server.listener import CLOSE_SECONDS, Gate, open_listener
+from smartflo_bridge.server.notify import feed_watchdog, notify
+from smartflo_bridge.server.sockets import inherited_socket, listening_socket
+from smartflo_bridge.server.status import Status, open_probe_port
+
+PARTING_SECONDS = CLOSE_SECONDS + 1
+"""How long cut calls have to end before their connections are aborted."""
+
+_log = logging.getLogger(__name__)
+
+
+class StopRequests:
+    """What was asked of the daemon: nothing, to drain, or to be quick about it."""
+
+    def __init__(self) -> None:
+        self.stop = asyncio.Event()
+        self.hurry = asyncio.Event()
+        self.skips_lame_duck = False
+
+    def request(self, *, is_interactive: bool = False) -> None:
+        """Drain; asked a second time, cut. At a keyboard nobody waits for a load balancer."""
+        if self.stop.is_set():
+            self.hurry.set()
+        self.skips_lame_duck = is_interactive
+        self.stop.set()
+
+    def listen_to_signals(self) -> None:
+        """SIGTERM and SIGINT ask to stop."""
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self.request)
+        loop.add_signal_handler(signal.SIGINT, lambda: self.request(is_interactive=True))
+
+    async def wait_unless_hurried(self, condition: Awaitable[object], seconds: float) -> None:
+        """Wait for a condition, at most so long, and no longer once we are to hurry."""
+        waits = [asyncio.ensure_future(condition), asyncio.ensure_future(self.hurry.wait())]
+        await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+
+
+@dataclass
+class Service:
+    """A bridge that serves.
+
+    Attributes:
+        registry: its live calls.
+        port: that calls come in on.
+        health_port: for probes.
+    """
+
+    registry: Registry
+    port: int
+    health_port: int
+    requests: StopRequests = field(default_factory=StopRequests)
+
+
+async def run_service(config: Config, config_dir: Path) -> None:
+    """Serve until a signal asks to stop, and then until the drain is over."""
+    async with serving(config, config_dir) as service:
+        service.requests.listen_to_signals()
+        notify("READY=1")
+        async with asyncio.TaskGroup() as tasks:
+            watchdog = tasks.create_task(feed_watchdog())
+            await service.requests.stop.wait()
+            watchdog.cancel()
+
+
+@asynccontextmanager
+async def serving(config: Config, config_dir: Path, handler: Handler | None = None) -> AsyncIterator[Service]:
+    """Serve inside the context; leaving it drains. `handler` overrides the configuration's, and runs on its own thread.
+
+    Raises:
+        ConfigError: something in the configuration cannot work here.
+    """
+    access = open_access(config, config_dir)
+    is_built_in = handler is None and config.handler in BUILT_IN
+    chosen = handler or find_handler(config.handler)
+    registry = Registry(config.max_calls)
+    status = Status(registry)
+    captures = CaptureWriter(Path(config.capture_dir), config.session_settings()) if config.capture_dir else None
+    call_sock = inherited_socket("calls") or listening_socket("port", config.host, config.port)
+    health_sock = inherited_socket("health") or listening_socket("health-port", config.health_host, config.health_port)
+    home = HandlerLoop.main() if is_built_in else HandlerLoop.in_thread()
+
+    def open_taps() -> Sequence[Tap]:
+        return () if captures is None else (captures.tap(),)
+
+    setup = CallSetup(
+        settings=config.session_settings(),
+        handler=chosen,
+        home=home,
+        registry=registry,
+        inbound_seconds=config.inbound_seconds,
+        recent_seconds=config.recent_audio_seconds,
+        grace_seconds=config.handler_grace_seconds,
+        open_taps=open_taps,
+    )
+    gate = Gate(access, status, refuses_after_upgrade=config.refuse_with == "1008")
+    listener = await open_listener(call_sock, gate, config, registry, lambda peer: run_call(peer, setup))
+    probes = await open_probe_port(health_sock)
+    service = Service(registry, call_sock.getsockname()[1], health_sock.getsockname()[1])
+    _log.info(
+        line(
+            "listening",
+            address=f"{config.host}:{service.port}",
+            path=config.path,
+            health_port=service.health_port,
+            handler=config.handler if handler is None else "given",
+        )
+    )
+    try:
+        yield service
+    finally:
+        await _stop(config, service, status, listener, probes)
+        if not home.stop(1.0):
+            _log.warning("a handler blocks its thread; it is left alone")
+        if captures is not None:
+            captures.close()
+        _log.info(line("stopped", calls_served=registry.calls_served))
+
+
+async def _stop(config: Config, service: Service, status: Status, listener: Server, probes: asyncio.Server) -> None:
+    """End in stages, none of which can last: no more probes, no more calls, drain, cut, abort."""
+    requests, registry = service.requests, service.registry
+    notify("STOPPING=1")
+    status.is_draining = True
+    _log.info(line("draining", calls=registry.connections, at_most_seconds=config.drain_seconds))
+    probes.close()
+    if not requests.skips_lame_duck:
+        await requests.wait_unless_hurried(asyncio.sleep(config.lame_duck_seconds), config.lame_duck_seconds)
+    connections = listener.all_connections
+    listener.close(close_connections=False)  # a second close() of the library does nothing, so cutting is up to us
+    await requests.wait_unless_hurried(_nobody_left(registry), config.drain_seconds)
+    cut = registry.drain()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(PARTING_SECONDS):
+            await _nobody_left(registry)
+    for connection in list(connections):
+        connection.transport.abort()
+    if cut:
+        _log.info(line("calls cut", calls=cut))
+    with suppress(TimeoutError):
+        async with asyncio.timeout(1.0):
+            await listener.wait_closed()
+
+
+async def _nobody_left(registry: Registry) -> None:
+    while registry.connections:  # noqa: ASYNC110 - happens once in the daemon's life, and the registry knows no loop
+        await asyncio.sleep(0.05)
