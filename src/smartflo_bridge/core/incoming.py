@@ -208,8 +208,8 @@ class _Named(msgspec.Struct):
 _decoder: msgspec.json.Decoder[KnownEvent] = msgspec.json.Decoder(KnownEvent)
 _name_decoder = msgspec.json.Decoder(_Named)
 
-# Both are raised by msgspec beside its own: bad UTF-8 in a used string, and nesting of some ten thousand levels.
-DECODE_ERRORS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+# Raised by msgspec beside its own: text that is no UTF-8, and nesting of some ten thousand levels.
+DECODE_ERRORS = (msgspec.MsgspecError, UnicodeError, RecursionError)
 
 
 def parse_incoming_event(text: bytes | str) -> IncomingEvent:
@@ -243,7 +243,7 @@ def _without_content(error: Exception) -> str:
     match error:
         case RecursionError():
             return "nested too deeply"
-        case UnicodeDecodeError():
+        case UnicodeError():
             return "not UTF-8"
         case _:
             return str(error).split("'", 1)[0].strip()

@@ -10,8 +10,8 @@ import msgspec
 
 from smartflo_bridge.core.playout import QueuedMark
 
-MAX_FLUSHED = 256
-"""How many names of discarded marks are remembered until their echo comes; reliability, section 8: `max_pending_marks`."""
+MAX_REMEMBERED = 256
+"""Names of marks resolved without an echo, remembered until it comes; reliability, section 8: `max_pending_marks`."""
 
 
 class SentMark(msgspec.Struct, frozen=True):
@@ -26,7 +26,7 @@ class Marks:
 
     def __init__(self) -> None:
         self._sent: dict[str, SentMark] = {}
-        self._flushed: deque[str] = deque(maxlen=MAX_FLUSHED)
+        self._settled: deque[str] = deque(maxlen=MAX_REMEMBERED)
 
     @property
     def deadline(self) -> float | None:
@@ -40,34 +40,35 @@ class Marks:
 
     def __contains__(self, name: str) -> bool:
         """True while an echo of this name may still come."""
-        return name in self._sent or name in self._flushed
+        return name in self._sent or name in self._settled
 
     def add(self, mark: QueuedMark, deadline: float) -> None:
         """Note that a mark has been sent."""
         self._sent[mark.name] = SentMark(mark, deadline)
 
     def echo(self, name: str) -> QueuedMark | None:
-        """Return the mark that an echo resolves as played; None for a discarded, unknown or repeated name."""
-        if name in self._flushed:
-            self._flushed.remove(name)
-            return None
+        """Return the mark that an echo resolves as played; None for an unknown or repeated name."""
         sent = self._sent.pop(name, None)
         return sent.mark if sent else None
 
-    def is_flushed(self, name: str) -> bool:
-        """Return True if the next echo of this name belongs to a mark that a clear discarded."""
-        return name in self._flushed
+    def forget(self, name: str) -> bool:
+        """Return True if an echo is that of a mark which was discarded or timed out: it means nothing any more."""
+        if name not in self._settled:
+            return False
+        self._settled.remove(name)
+        return True
 
     def flush(self) -> list[QueuedMark]:
         """Return all marks that a clear discards; their echoes will mean nothing."""
         discarded = [sent.mark for sent in self._sent.values()]
-        self._flushed.extend(self._sent)
+        self._settled.extend(self._sent)
         self._sent.clear()
         return discarded
 
     def expire(self, now: float) -> list[QueuedMark]:
-        """Return the marks whose echo is overdue. A later echo of them counts as unknown."""
+        """Return the marks whose echo is overdue; a later one will mean nothing."""
         late = [sent.mark for sent in self._sent.values() if sent.deadline <= now]
         for mark in late:
             del self._sent[mark.name]
+            self._settled.append(mark.name)
         return late

@@ -4,9 +4,12 @@ Holds the playout, the marks, the epoch and their accounts, and turns them into 
 stream is in a state to be spoken to; here it always is.
 """
 
+from enum import StrEnum
+from typing import assert_never
+
 from smartflo_bridge.core import outgoing
 from smartflo_bridge.core.audio import BYTES_PER_MS, SAMPLE_RATE_HZ, whole_frames
-from smartflo_bridge.core.commands import Play
+from smartflo_bridge.core.commands import AwaitRoom, Interrupt, PlaceMark, Play
 from smartflo_bridge.core.effects import Effect, InterruptOutcome, MarkOutcome, MarkResult, Reply, Room, Send
 from smartflo_bridge.core.ledger import Ledger
 from smartflo_bridge.core.marks import Marks
@@ -15,6 +18,14 @@ from smartflo_bridge.core.settings import SessionSettings
 
 MAX_PENDING_MARKS = 256
 """Marks queued or awaiting their echo; one more is discarded at once. Reliability, section 8."""
+
+
+class Refusal(StrEnum):
+    """Why nothing of the handler's may be queued; also the reason under which its audio is counted."""
+
+    BEFORE_START = "before_start"
+    HANGING_UP = "hanging_up"
+    CALL_ENDED = "call_ended"
 
 
 class Outbound:
@@ -57,7 +68,30 @@ class Outbound:
         """Return True if the caller has heard all there is, and no mark is open."""
         return self._playout.is_idle(now) and not self._marks
 
-    def play(self, command: Play, now: float, refusal: str | None = None) -> None:
+    def obey(
+        self, command: Play | PlaceMark | AwaitRoom | Interrupt, now: float, refusal: Refusal | None
+    ) -> list[Effect]:
+        """Do what the handler asks, or, where it is refused, account for it and answer all the same."""
+        match command:
+            case Play():
+                self._play(command, now, refusal)
+                return []
+            case PlaceMark(ticket=ticket, name=name):
+                if refusal is None:
+                    return self._place(ticket, name)
+                return [Reply(ticket, MarkOutcome(name or "", MarkResult.DISCARDED, 0))]
+            case AwaitRoom(ticket=ticket):
+                self._waiting_for_room.append(ticket)
+                return []
+            case Interrupt(ticket=ticket):
+                # While we hang up, the caller may well talk over the goodbye.
+                if refusal in (None, Refusal.HANGING_UP):
+                    return self._interrupt(ticket, now)
+                return [Reply(ticket, InterruptOutcome(0, 0))]
+            case _:
+                assert_never(command)
+
+    def _play(self, command: Play, now: float, refusal: str | None) -> None:
         """Queue audio, or count it as dropped: for the given reason, a stale epoch, or a queue twice as long as allowed.
 
         A handler waits for room between pieces of a second, so only one that does not wait meets the last.
@@ -73,7 +107,7 @@ class Outbound:
         else:
             self._ledger.outbound_drops[refusal] += size
 
-    def place(self, ticket: int, name: str | None) -> list[Effect]:
+    def _place(self, ticket: int, name: str | None) -> list[Effect]:
         """Queue a mark under a name that is free, or discard it if too many are open."""
         self._ledger.marks_placed += 1
         free_name = self._free_name(name)
@@ -83,20 +117,22 @@ class Outbound:
         self._playout.place(ticket, free_name)
         return []
 
+    def _interrupt(self, ticket: int, now: float) -> list[Effect]:
+        """Begin a new epoch: drop the queue, clear the platform's buffer, resolve all marks as discarded."""
+        cleared, effects = self._discard(now, "interrupted")
+        self.epoch += 1
+        outcome = InterruptOutcome(cleared.heard_ms, cleared.dropped_bytes // BYTES_PER_MS)
+        return [Send(outgoing.ClearEvent(self.stream_sid)), *effects, Reply(ticket, outcome)]
+
     def place_farewell(self) -> None:
         """Queue the session's own last mark; `farewell_is_over` when the audio before it has been heard, or dropped."""
         name = self._free_name("goodbye")
         self._queued_names.add(name)
         self._playout.place(None, name)
 
-    def await_room(self, ticket: int) -> None:
-        """Answer with a `Room` as soon as there is some."""
-        self._waiting_for_room.append(ticket)
-
     def echo(self, name: str, now: float) -> tuple[bool, list[Effect]]:
         """Take the platform's echo of a mark; the first value is True if it resolves one of the handler's as played."""
-        if self._marks.is_flushed(name):
-            self._marks.echo(name)
+        if self._marks.forget(name):
             return False, []
         mark = self._marks.echo(name)
         if mark is None:
@@ -104,13 +140,6 @@ class Outbound:
             return False, []
         self._playout.reach(mark)
         return mark.ticket is not None, self._resolve(mark, MarkResult.PLAYED, self._playout.heard_ms_before(mark, now))
-
-    def interrupt(self, now: float) -> tuple[InterruptOutcome, list[Effect]]:
-        """Begin a new epoch: drop the queue, clear the platform's buffer, resolve all marks as discarded."""
-        cleared, effects = self._discard(now, "interrupted")
-        self.epoch += 1
-        outcome = InterruptOutcome(cleared.heard_ms, cleared.dropped_bytes // BYTES_PER_MS)
-        return outcome, [Send(outgoing.ClearEvent(self.stream_sid)), *effects]
 
     def close(self, now: float) -> list[Effect]:
         """Give up what is queued and open: the call is over."""
@@ -146,11 +175,9 @@ class Outbound:
 
     def _discard(self, now: float, reason: str) -> tuple[Cleared, list[Effect]]:
         effects: list[Effect] = []
-        for mark in self._marks.flush():
+        for mark in [*self._marks.flush(), *self._playout.queued_marks]:
             effects += self._resolve(mark, MarkResult.DISCARDED, self._playout.heard_ms_before(mark, now))
         cleared = self._playout.clear(now)
-        for mark in cleared.marks:
-            effects += self._resolve(mark, MarkResult.DISCARDED, 0)
         self._queued_names.clear()
         if cleared.dropped_bytes:
             self._ledger.outbound_drops[reason] += cleared.dropped_bytes
@@ -170,8 +197,8 @@ class Outbound:
 
     def _free_name(self, name: str | None) -> str:
         """Return a name that no echo can be mistaken for: the wanted one, or with a number behind it."""
-        self._mark_number += 1
-        wanted = name or f"m{self._mark_number}"
-        if wanted in self._marks or wanted in self._queued_names:
-            return f"{wanted}.{self._mark_number}"
-        return wanted
+        free = name
+        while free is None or free in self._marks or free in self._queued_names:
+            self._mark_number += 1
+            free = f"{name}.{self._mark_number}" if name else f"m{self._mark_number}"
+        return free

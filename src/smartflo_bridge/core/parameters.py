@@ -6,6 +6,7 @@ to be judged by the handler, and bounded here.
 """
 
 import re
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -26,32 +27,36 @@ def flatten_parameters(value: object) -> dict[str, str]:
     What is given outright wins over what is found inside a string: `{"a": "b:1", "b": "2"}` has `b` = "2". A string that
     held others stays under its own name too. Numbers, booleans and nested values become their JSON text.
     """
-    flat: dict[str, str] = {}
-    nested: dict[str, str] = {}
     if isinstance(value, str):
-        value = _object_in(value) or {PLAIN_TEXT_NAME: value}
+        inside = _object_in(value)
+        value = {PLAIN_TEXT_NAME: value} if inside is None else inside
     if not isinstance(value, dict):
-        return flat
+        return {}
+    outright: dict[str, str] = {}
+    nested: dict[str, str] = {}
     for name, member in value.items():
-        text = member if isinstance(member, str) else msgspec.json.encode(member).decode()
-        flat[name] = text
+        _put(outright, name, member)
         if isinstance(member, str):
             for inner, inner_member in (_object_in(member) or _pair_in(member)).items():
-                nested[inner] = (
-                    inner_member if isinstance(inner_member, str) else msgspec.json.encode(inner_member).decode()
-                )
-    return _bounded(nested | flat)
+                _put(nested, inner, inner_member)
+    return _bounded(outright | {name: text for name, text in nested.items() if name not in outright})
 
 
-def _object_in(text: str) -> dict[str, Any]:
-    """Return the JSON object that a string holds, or an empty one."""
+def _put(parameters: dict[str, str], name: str, member: object) -> None:
+    """Add one as text; what is nested too deeply to be written again is left out."""
+    with suppress(RecursionError):
+        parameters[name] = member if isinstance(member, str) else msgspec.json.encode(member).decode()
+
+
+def _object_in(text: str) -> dict[str, Any] | None:
+    """Return the JSON object that a string holds, or None if it holds none."""
     if not text.lstrip().startswith("{"):
-        return {}
+        return None
     try:
         value = msgspec.json.decode(text)
-    except (msgspec.DecodeError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
 
 
 def _pair_in(text: str) -> dict[str, str]:
@@ -64,8 +69,8 @@ def _bounded(parameters: dict[str, str]) -> dict[str, str]:
     kept: dict[str, str] = {}
     room = MAX_PARAMETER_BYTES
     for name, text in parameters.items():
-        room -= len(name) + len(text)
-        if room < 0 or len(kept) == MAX_PARAMETERS:
-            break
-        kept[name] = text
+        size = len(name.encode(errors="replace")) + len(text.encode(errors="replace"))
+        if size <= room and len(kept) < MAX_PARAMETERS:
+            kept[name] = text
+            room -= size
     return kept

@@ -21,6 +21,10 @@ TAIL_SECONDS = 0.2
 a live source which delivers odd lengths at the platform's own cadence is never padded inside speech."""
 
 
+MAX_UTTERANCES = 8
+"""Beyond so many, those that have been heard are forgotten even if nobody asks about them."""
+
+
 class QueuedMark(msgspec.Struct, frozen=True):
     """A mark at a place in the audio. Positions count bytes since the call began; `ticket` None is the session's own."""
 
@@ -31,10 +35,9 @@ class QueuedMark(msgspec.Struct, frozen=True):
 
 
 class Cleared(msgspec.Struct, frozen=True):
-    """What an interrupt dropped: bytes never sent, marks never sent, and how much of the utterance was heard."""
+    """What an interrupt dropped: bytes never sent, and how much of the utterance that was playing was heard."""
 
     dropped_bytes: int
-    marks: list[QueuedMark]
     heard_ms: int
 
 
@@ -67,6 +70,11 @@ class Playout:
         return len(self._audio)
 
     @property
+    def queued_marks(self) -> list[QueuedMark]:
+        """Marks not yet released."""
+        return list(self._marks)
+
+    @property
     def horizon(self) -> float:
         """When the platform will have played everything released so far."""
         if self._timeline is None:
@@ -93,8 +101,8 @@ class Playout:
         """Queue audio of any length behind what is queued already."""
         if not ulaw:
             return
-        if not self._audio and not self._marks and self.horizon <= now:
-            self._begin_utterance()
+        if self.is_idle(now):
+            self._utterances = deque([self._released])
         self._audio += ulaw
         self._fed = now
 
@@ -113,8 +121,8 @@ class Playout:
 
     def clear(self, now: float) -> Cleared:
         """Drop everything queued, and forget what the platform still holds: the timeline restarts."""
-        heard_ms = self.heard_ms(now)
-        cleared = Cleared(len(self._audio), list(self._marks), heard_ms)
+        self._note_lateness(now)
+        cleared = Cleared(len(self._audio), self.heard_ms(now))
         self._audio.clear()
         self._marks.clear()
         self._utterances = deque([self._released])
@@ -136,6 +144,8 @@ class Playout:
             else:
                 break
         self._promised = self._due(self._packet_bytes)
+        if len(self._utterances) > MAX_UTTERANCES:
+            self._forget_before(self.played_bytes(now))
         return out
 
     def heard_ms(self, now: float) -> int:

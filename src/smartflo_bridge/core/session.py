@@ -18,19 +18,14 @@ from smartflo_bridge.core.effects import (
     Deliver,
     Effect,
     HandlerEvent,
-    InterruptOutcome,
-    MarkOutcome,
-    MarkResult,
     Notice,
-    Outcome,
-    Reply,
     Send,
     Termination,
 )
 from smartflo_bridge.core.incoming import IncomingEvent
 from smartflo_bridge.core.ledger import Ledger
 from smartflo_bridge.core.limits import Limits
-from smartflo_bridge.core.outbound import Outbound
+from smartflo_bridge.core.outbound import Outbound, Refusal
 from smartflo_bridge.core.settings import HangUpWay, SendConnected, SessionSettings
 from smartflo_bridge.core.signals import Drained, HandlerDone, Malformed, Opened, PeerLost, Refused, Signal, Tick
 
@@ -63,7 +58,7 @@ class Session:
         self._limits = Limits(settings)
         self._effects: list[Effect] = []
         self._noticed: set[str] = set()
-        self._refusal: str | None = None  # why nothing more may be queued
+        self._refusal: Refusal | None = Refusal.BEFORE_START  # why nothing may be queued, while nothing may
         self._handler_is_done = False
 
     @property
@@ -92,9 +87,6 @@ class Session:
             self._account_after_end(given, now)
             return self._effects
         match given:
-            case incoming.MediaEvent():
-                self._hear(now, given)
-                self._take_media(given)
             case Tick():
                 pass
             case Play() | PlaceMark() | AwaitRoom() | Interrupt() | HangUp():
@@ -144,19 +136,14 @@ class Session:
                     self.state = State.CONNECTED
             case incoming.StartEvent():
                 self._start(event, now)
-            case incoming.DTMFEvent() | incoming.MarkEvent() | incoming.MediaEvent():
-                if self.state is not State.STREAMING:
-                    self.ledger.anomalies["before_start"] += 1
-                elif event.stream_sid not in (None, self.stream_sid):
-                    self._note("foreign_stream", "a message for another stream was dropped")
-                elif isinstance(event, incoming.MarkEvent):
-                    self._take_mark(event, now)
-                else:
-                    self._deliver(event)
+            case incoming.DTMFEvent() | incoming.MarkEvent():
+                self._take_in_stream(event, now)
             case incoming.StopEvent():
                 if self.state is State.STREAMING:
                     self._deliver(event)
-                self._end(now, Close(Termination.HUNG_UP if self._refusal else Termination.COMPLETED, 1000, ""))
+                self._end(now, Close(self._ended_well, 1000, ""))
+            case incoming.MediaEvent():
+                self._take_media(event)
             case _:
                 assert_never(event)
 
@@ -175,15 +162,23 @@ class Session:
         if media_format is not None and not media_format.is_ulaw_8k:
             self._note("media_format", "start announces audio that is not mu-law at 8000 Hz; it is taken for mu-law")
         self.state = State.STREAMING
+        self._refusal = None
         self.stream_sid = self._outbound.stream_sid = sid
         self.call_sid = event.call_sid
         self._deliver(event)
 
-    def _take_mark(self, event: incoming.MarkEvent, now: float) -> None:
-        is_for_handler, effects = self._outbound.echo(event.name, now)
-        self._effects += effects
-        if is_for_handler:
+    def _take_in_stream(self, event: incoming.DTMFEvent | incoming.MarkEvent, now: float) -> None:
+        if self.state is not State.STREAMING:
+            self.ledger.anomalies["before_start"] += 1
+        elif event.stream_sid not in (None, self.stream_sid):
+            self._note("foreign_stream", "a message for another stream was dropped")
+        elif isinstance(event, incoming.DTMFEvent):
             self._deliver(event)
+        else:
+            is_for_handler, effects = self._outbound.echo(event.name, now)
+            self._effects += effects
+            if is_for_handler:
+                self._deliver(event)
 
     def _deliver(self, event: HandlerEvent) -> None:
         if not self._handler_is_done:
@@ -192,39 +187,16 @@ class Session:
     # --- The handler's commands
 
     def _obey(self, command: Command, now: float) -> None:
-        match command:
-            case Play():
-                self._outbound.play(command, now, self._refusal)
-            case PlaceMark(ticket=ticket, name=name):
-                if self._refusal:
-                    self._reply(ticket, MarkOutcome(name or "", MarkResult.DISCARDED, 0))
-                else:
-                    self._effects += self._outbound.place(ticket, name)
-            case AwaitRoom(ticket=ticket):
-                self._outbound.await_room(ticket)
-            case Interrupt(ticket=ticket):
-                self._interrupt(ticket, now)
-            case HangUp():
-                self._say_goodbye(now)
-            case _:
-                assert_never(command)
-
-    def _interrupt(self, ticket: int, now: float) -> None:
-        if self.is_over:
-            self._reply(ticket, InterruptOutcome(0, 0))
-            return
-        outcome, effects = self._outbound.interrupt(now)
-        self._effects += effects
-        self._reply(ticket, outcome)
-
-    def _reply(self, ticket: int, outcome: Outcome) -> None:
-        self._effects.append(Reply(ticket, outcome))
+        if isinstance(command, HangUp):
+            self._say_goodbye(now)
+        else:
+            self._effects += self._outbound.obey(command, now, self._refusal)
 
     def _say_goodbye(self, now: float) -> None:
         """Let queued audio be heard, then hang up."""
         if self._refusal:
             return
-        self._refusal = "hanging_up"
+        self._refusal = Refusal.HANGING_UP
         self._outbound.finish()
         if self._outbound.is_idle(now):
             self._hang_up(now)
@@ -269,13 +241,17 @@ class Session:
             self._limits.await_connected(now)
 
     def _termination_of(self, code: int | None) -> Termination:
-        if self._limits.awaits_stop:
-            return Termination.HUNG_UP
-        return Termination.COMPLETED if code in NORMAL_CLOSE_CODES else Termination.PEER_LOST
+        if code in NORMAL_CLOSE_CODES:
+            return self._ended_well
+        return Termination.HUNG_UP if self._limits.awaits_stop else Termination.PEER_LOST
+
+    @property
+    def _ended_well(self) -> Termination:
+        return Termination.HUNG_UP if self._refusal is Refusal.HANGING_UP else Termination.COMPLETED
 
     def _keep_time(self, now: float) -> None:
         """Do what the clock alone asks for."""
-        if self._refusal and self._outbound.farewell_is_over and not self._limits.awaits_stop:
+        if self._outbound.farewell_is_over and not self._limits.awaits_stop:
             self._hang_up(now)
         if self.is_over:
             return
@@ -294,7 +270,7 @@ class Session:
     def _end(self, now: float, close: Close) -> None:
         self._effects += self._outbound.close(now)
         self.state = State.STOPPED
-        self._refusal = "call_ended"
+        self._refusal = Refusal.CALL_ENDED
         self.termination = close.termination
         self._effects.append(close)
 

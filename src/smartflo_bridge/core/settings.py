@@ -42,11 +42,11 @@ class SessionSettings(msgspec.Struct, frozen=True, kw_only=True):
     bad_message_budget: Annotated[int, Meta(ge=0)] = 20
 
     def __post_init__(self) -> None:
-        """Refuse a packet that the lead could never let go.
+        """Refuse a packet so long that the platform could run dry before the next one may leave.
 
         Raises:
-            ValueError: `packet_seconds` is above `lead_seconds`.
+            ValueError: `packet_seconds` is above half of `lead_seconds`.
         """
-        if self.packet_seconds > self.lead_seconds:
-            msg = f"packet-seconds ({self.packet_seconds}) is at most lead-seconds ({self.lead_seconds})"
+        if self.packet_seconds > self.lead_seconds / 2:
+            msg = f"packet-seconds ({self.packet_seconds}) is at most half of lead-seconds ({self.lead_seconds})"
             raise ValueError(msg)

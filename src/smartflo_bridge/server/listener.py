@@ -36,6 +36,9 @@ HARD_WRITE_BYTES = 256 * 1024
 CLOSE_SECONDS = 2.0
 """How long a peer may take to answer our close; reliability, section 8: `close_timeout`."""
 
+ABORT_SECONDS = 1.0
+"""How long aborted connections may take to be gone: it is one turn of the loop, and the handlers' last words."""
+
 MAX_REASON_BYTES = 123
 """RFC 6455, 5.5: a control frame has at most 125 bytes, two of them for the code."""
 
@@ -173,9 +176,32 @@ class Gate:
         return None
 
 
+class Listener:
+    """The open call port, and the ways to shut it."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    def stop_accepting(self) -> None:
+        """Take no new connections; those in their handshake get 503, those that talk go on.
+
+        The library's second `close()` does nothing (reliability, F7): cutting what is left is `abort`'s business.
+        """
+        self._connections = self._server.all_connections
+        self._server.close(close_connections=False)
+
+    async def abort(self) -> None:
+        """Cut all that is left."""
+        for connection in list(self._connections):
+            connection.transport.abort()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(ABORT_SECONDS):
+                await self._server.wait_closed()
+
+
 async def open_listener(
     sock: socket.socket, gate: Gate, config: Config, registry: Registry, run: Callable[[Peer], Awaitable[object]]
-) -> Server:
+) -> Listener:
     """Serve calls on a listening socket; `run` is given the peer of each admitted connection."""
 
     async def answer(connection: ServerConnection) -> None:
@@ -186,7 +212,7 @@ async def open_listener(
         await run(peer)
 
     guarded: Any = partial(GuardedConnection, registry=registry, write_deadline_seconds=config.write_deadline_seconds)
-    return await serve(
+    server = await serve(
         answer,
         sock=sock,
         backlog=BACKLOG,
@@ -202,3 +228,4 @@ async def open_listener(
         max_size=MAX_MESSAGE_BYTES,
         write_limit=WRITE_LIMIT_BYTES,
     )
+    return Listener(server)

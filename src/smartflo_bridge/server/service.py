@@ -6,12 +6,11 @@ Nothing here can hold up an exit: every wait has a bound, and the last one is fo
 import asyncio
 import logging
 import signal
+import socket
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-
-from websockets.asyncio.server import Server
 
 from smartflo_bridge.calls.actor import run_call
 from smartflo_bridge.calls.home import Handler, HandlerLoop
@@ -20,10 +19,11 @@ from smartflo_bridge.calls.setup import CallSetup
 from smartflo_bridge.calls.tap import Tap
 from smartflo_bridge.captures.capture import CaptureWriter
 from smartflo_bridge.config import Config
+from smartflo_bridge.core.errors import ConfigError
 from smartflo_bridge.handlers.lookup import BUILT_IN, find_handler
 from smartflo_bridge.log import line
 from smartflo_bridge.server.access import open_access
-from smartflo_bridge.server.listener import CLOSE_SECONDS, Gate, open_listener
+from smartflo_bridge.server.listener import CLOSE_SECONDS, Gate, Listener, open_listener
 from smartflo_bridge.server.notify import feed_watchdog, notify
 from smartflo_bridge.server.sockets import inherited_socket, listening_socket
 from smartflo_bridge.server.status import Status, open_probe_port
@@ -103,8 +103,7 @@ async def serving(config: Config, config_dir: Path, handler: Handler | None = No
     registry = Registry(config.max_calls)
     status = Status(registry)
     captures = CaptureWriter(Path(config.capture_dir), config.session_settings()) if config.capture_dir else None
-    call_sock = inherited_socket("calls") or listening_socket("port", config.host, config.port)
-    health_sock = inherited_socket("health") or listening_socket("health-port", config.health_host, config.health_port)
+    call_sock, health_sock = _open_sockets(config)
     home = HandlerLoop.main() if is_built_in else HandlerLoop.in_thread()
 
     def open_taps() -> Sequence[Tap]:
@@ -144,7 +143,20 @@ async def serving(config: Config, config_dir: Path, handler: Handler | None = No
         _log.info(line("stopped", calls_served=registry.calls_served))
 
 
-async def _stop(config: Config, service: Service, status: Status, listener: Server, probes: asyncio.Server) -> None:
+def _open_sockets(config: Config) -> tuple[socket.socket, socket.socket]:
+    """Return the call port's and the probe port's socket, or none of them."""
+    call_sock = inherited_socket("calls") or listening_socket("port", config.host, config.port)
+    try:
+        health_sock = inherited_socket("health") or listening_socket(
+            "health-port", config.health_host, config.health_port
+        )
+    except ConfigError:
+        call_sock.close()
+        raise
+    return call_sock, health_sock
+
+
+async def _stop(config: Config, service: Service, status: Status, listener: Listener, probes: asyncio.Server) -> None:
     """End in stages, none of which can last: no more probes, no more calls, drain, cut, abort."""
     requests, registry = service.requests, service.registry
     notify("STOPPING=1")
@@ -153,20 +165,15 @@ async def _stop(config: Config, service: Service, status: Status, listener: Serv
     probes.close()
     if not requests.skips_lame_duck:
         await requests.wait_unless_hurried(asyncio.sleep(config.lame_duck_seconds), config.lame_duck_seconds)
-    connections = listener.all_connections
-    listener.close(close_connections=False)  # a second close() of the library does nothing, so cutting is up to us
+    listener.stop_accepting()
     await requests.wait_unless_hurried(_nobody_left(registry), config.drain_seconds)
     cut = registry.drain()
     with suppress(TimeoutError):
         async with asyncio.timeout(PARTING_SECONDS):
             await _nobody_left(registry)
-    for connection in list(connections):
-        connection.transport.abort()
+    await listener.abort()
     if cut:
         _log.info(line("calls cut", calls=cut))
-    with suppress(TimeoutError):
-        async with asyncio.timeout(1.0):
-            await listener.wait_closed()
 
 
 async def _nobody_left(registry: Registry) -> None:
