@@ -1,0 +1,38 @@
+"""What holds for every test: how hard the property tests try, and that CI skips nothing."""
+
+import os
+from collections.abc import Generator
+
+import pytest
+from hypothesis import settings
+
+NOTHING_MAY_BE_SKIPPED = bool(os.environ.get("SMARTFLO_TEST_NO_SKIPS"))
+
+# No deadline: with tests on both cores, an example's wall time says nothing. In CI, the same examples every time.
+settings.register_profile("dev", deadline=None, max_examples=50)
+settings.register_profile("ci", deadline=None, max_examples=200, derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") else "dev")
+
+
+def _fail_if_skipped(report: pytest.TestReport | pytest.CollectReport) -> None:
+    expected_to_fail = hasattr(report, "wasxfail")
+    if NOTHING_MAY_BE_SKIPPED and report.skipped and not expected_to_fail:
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome = "failed"
+        report.longrepr = f"{reason} (and SMARTFLO_TEST_NO_SKIPS is set: nothing may be skipped)"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Turn a skipped test into a failed one where nothing may be skipped."""
+    report = yield
+    _fail_if_skipped(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Do the same for a module that skips itself while it is imported."""
+    report = yield
+    _fail_if_skipped(report)
+    return report

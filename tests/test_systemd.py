@@ -1,0 +1,79 @@
+"""The units under `systemd/`: systemd accepts them, they stay hardened, and they agree with the configuration."""
+
+import configparser
+import shutil
+import subprocess
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PROGRAM = "/opt/smartflo-bridge/bin/smartflo-bridge"
+CLOSING_SECONDS = 15
+"""Around the drain: the health port's grace (5 s), closing handshakes (2 s), aborts (5 s), and some to spare."""
+
+needs_systemd = pytest.mark.skipif(
+    shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed (Debian: systemd)"
+)
+
+
+@pytest.fixture
+def units(tmp_path: Path) -> list[Path]:
+    """Copy the units, with a program that exists on this machine in place of the installed daemon."""
+    stub = tmp_path / "smartflo-bridge"
+    stub.touch(mode=0o755)
+    copies = []
+    for unit in sorted((ROOT / "systemd").iterdir()):
+        copy = tmp_path / unit.name
+        copy.write_text(unit.read_text().replace(PROGRAM, str(stub)))
+        copies.append(copy)
+    return copies
+
+
+def systemd_analyze(*arguments: str | Path) -> str:
+    """Run systemd-analyze, and return all that it said; it must succeed."""
+    run = subprocess.run(
+        ["systemd-analyze", *map(str, arguments)], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    return run.stdout + run.stderr
+
+
+def unit(name: str) -> configparser.ConfigParser:
+    """Read a unit file; of a key that stands twice, the last one is kept."""
+    parser = configparser.ConfigParser(strict=False, interpolation=None, delimiters=("=",))
+    parser.optionxform = str  # type: ignore[assignment,method-assign]  # keys of units are case-sensitive
+    parser.read(ROOT / "systemd" / name)
+    return parser
+
+
+def values(key: str, table: dict[str, Any]) -> list[Any]:
+    """Find every value of `key`, at whatever depth."""
+    below = [value for inner in table.values() if isinstance(inner, dict) for value in values(key, inner)]
+    return [table[key], *below] if key in table else below
+
+
+@needs_systemd
+def test_systemd_accepts_the_units(units: list[Path]) -> None:
+    """Nothing is misspelt, unknown or in the wrong section, and the socket finds its service."""
+    assert systemd_analyze("verify", *units) == ""
+
+
+@needs_systemd
+def test_the_service_is_confined(units: list[Path]) -> None:
+    """The exposure is at most 1.5 of 10; what is left is the network itself."""
+    (service,) = (path for path in units if path.suffix == ".service")
+    systemd_analyze("security", "--offline=true", "--threshold=15", "--no-pager", service)
+
+
+def test_systemd_waits_for_the_drain() -> None:
+    """TimeoutStopSec is above the drain, or systemd kills calls that were promised their end."""
+    (drain_seconds,) = values("drain-seconds", tomllib.loads((ROOT / "smartflo.toml").read_text()))
+    assert int(unit("smartflo-bridge.service")["Service"]["TimeoutStopSec"]) >= drain_seconds + CLOSING_SECONDS
+
+
+def test_the_socket_is_the_one_the_daemon_knows() -> None:
+    """The daemon takes the inherited socket by its name."""
+    assert unit("smartflo-bridge.socket")["Socket"]["FileDescriptorName"] == "calls"
