@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 import msgspec
 
-from smartflo_bridge.captures.format import FORMAT_VERSION, Header, Record, encode_line, message_record
+from smartflo_bridge.captures.format import FORMAT_VERSION, NO_MESSAGE, Header, Record, encode_line, message_record
 from smartflo_bridge.core.commands import Command
 from smartflo_bridge.core.errors import ConfigError
 from smartflo_bridge.core.session import Session
@@ -185,7 +185,7 @@ class _Start(msgspec.Struct, rename="camel"):
 
 def _stream_sid_of(record: Record) -> str | None:
     """Return the stream that a `start` names; None for any other line."""
-    if record.dir != "in" or record.message is None:
+    if record.dir != "in" or record.message == NO_MESSAGE:
         return None
     try:
         start = msgspec.json.decode(record.message, type=_Start)

@@ -25,6 +25,8 @@ from smartflo_bridge.core.signals import Signal
 
 FORMAT_VERSION = 1
 
+NO_MESSAGE = msgspec.Raw(b"")
+
 
 class CaptureError(BridgeError):
     """A file is no capture, or one of a version that this software does not read."""
@@ -44,7 +46,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
 
     t: int
     dir: str
-    message: msgspec.Raw | None = None
+    message: msgspec.Raw = NO_MESSAGE  # msgspec has no union of Raw and None
     text: str | None = None
     octets: bytes | None = msgspec.field(default=None, name="bytes")
     command: Command | None = None
@@ -55,8 +57,8 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     @property
     def wire(self) -> bytes | None:
         """The message as it was on the wire; None for a line that holds none."""
-        if self.message is not None:
-            return bytes(memoryview(self.message))
+        if raw := bytes(memoryview(self.message)):
+            return raw
         return self.text.encode() if self.text is not None else self.octets
 
 
