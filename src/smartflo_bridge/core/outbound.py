@@ -197,7 +197,7 @@ class Outbound:
 
     def _free_name(self, name: str | None) -> str:
         """Return a name that no echo can be mistaken for: the wanted one, or with a number behind it."""
-        free = name
+        free = name or None
         while free is None or free in self._marks or free in self._queued_names:
             self._mark_number += 1
             free = f"{name}.{self._mark_number}" if name else f"m{self._mark_number}"
