@@ -11,7 +11,7 @@ during a prompt is handled during the prompt; a function that awaits a mark hold
 """
 
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import TypeVar, overload
 
 from smartflo_bridge.calls.call import Call
 from smartflo_bridge.core.effects import HandlerEvent
@@ -43,13 +43,21 @@ class Router:
         """Call the function once when the call is over, however it ended: where the platform sent no stop, one is made."""
         return self._add(StopEvent, None, function)
 
-    def on_dtmf(self, digit: str | None = None) -> Callable[[F], F]:
-        """Call the function when the caller presses this key, or any key that has no function of its own."""
-        return lambda function: self._add(DTMFEvent, digit, function)
+    @overload
+    def on_dtmf(self, digit: F) -> F: ...
+    @overload
+    def on_dtmf(self, digit: str | None = None) -> Callable[[F], F]: ...
+    def on_dtmf(self, digit: F | str | None = None) -> F | Callable[[F], F]:
+        """Call the function when the caller presses this key, or, without one, any key that has no function of its own."""
+        return self._keyed(DTMFEvent, digit)
 
-    def on_mark(self, name: str | None = None) -> Callable[[F], F]:
-        """Call the function when this mark has been played, or any mark that has no function of its own."""
-        return lambda function: self._add(MarkEvent, name, function)
+    @overload
+    def on_mark(self, name: F) -> F: ...
+    @overload
+    def on_mark(self, name: str | None = None) -> Callable[[F], F]: ...
+    def on_mark(self, name: F | str | None = None) -> F | Callable[[F], F]:
+        """Call the function when this mark has been played, or, without one, any that has no function of its own."""
+        return self._keyed(MarkEvent, name)
 
     def middleware(self, function: M) -> M:
         """Wrap all functions in `async def f(call, event, proceed)`, which awaits `proceed(call, event)`, or does not.
@@ -77,6 +85,12 @@ class Router:
         own = [function for wanted, function in functions if wanted == key]
         for function in own or [function for wanted, function in functions if wanted is None]:
             await function(call, event)
+
+    def _keyed(self, kind: type, key: F | str | None) -> F | Callable[[F], F]:
+        """Serve both forms of a decorator: bare, and with a key in brackets."""
+        if key is None or isinstance(key, str):
+            return lambda function: self._add(kind, key, function)
+        return self._add(kind, None, key)
 
     def _add(self, kind: type, key: str | None, function: F) -> F:
         self._functions.append((kind, key, function))
