@@ -1,0 +1,175 @@
+"""The clocks of a call: how long it may not begin, be silent, or last, and when we greet first."""
+
+import pytest
+
+from core.support import HANG_UP, Driver, connected, dtmf, media, play, speech, start, stop, streaming
+from smartflo_bridge.core.incoming import UnknownEvent
+from smartflo_bridge.core.limits import AUTO_CONNECTED_SECONDS, STOP_WAIT_SECONDS, Limits
+from smartflo_bridge.core.session import Input
+from smartflo_bridge.core.settings import SessionSettings
+from smartflo_bridge.core.signals import Malformed, Tick
+
+
+def test_the_times_of_the_protocol_page():
+    """500 ms until we greet first, 2 s for a stop, 10 s for a start, 60 s of silence."""
+    settings = SessionSettings()
+    assert (AUTO_CONNECTED_SECONDS, STOP_WAIT_SECONDS) == (0.5, 2.0)
+    assert (settings.start_deadline_seconds, settings.idle_seconds, settings.max_call_seconds) == (10, 60, 14_400)
+
+
+# --- Who says connected
+
+
+@pytest.mark.parametrize(
+    ("setting", "at_once", "later"),
+    [("auto", [], ["0.500 connected"]), ("always", ["connected"], []), ("never", [], [])],
+)
+def test_a_silent_peer(setting: str, at_once: list[str], later: list[str]):
+    """It may wait for our `connected`: said at once, after 500 ms of silence, or not at all; then it has 10 s to start."""
+    call = Driver(send_connected=setting)
+    assert call.greeting == at_once
+    assert call.run(until=60) == [*later, "10.000 close limit 1008"]
+
+
+@pytest.mark.parametrize("setting", ["auto", "never"])
+@pytest.mark.parametrize("first", [connected(), start(), media(), UnknownEvent("x"), Malformed("bad")])
+def test_a_peer_that_speaks_first_is_not_greeted(setting: str, first: Input):
+    """Anything at all that arrives within 500 ms keeps us quiet: the documented platform never sees our `connected`."""
+    call = Driver(send_connected=setting)
+    call.run(until=0.499)
+    assert "connected" not in call.give(first)
+    assert "connected" not in "".join(call.run(until=9))
+
+
+def test_an_old_client_that_waits_for_us():
+    """Greeted after 500 ms, it starts, and the call goes on as any other; we greet once."""
+    call = Driver()
+    assert call.run(until=1) == ["0.500 connected"]
+    assert call.give(connected(), start(), dtmf("1")) == ["deliver start", "deliver dtmf 1"]
+    assert call.run(until=30) == []
+
+
+def test_greeting_late_is_greeting_once():
+    """A stall does not multiply it."""
+    call = Driver()
+    call.oversleep(until=3)
+    assert call.give(Tick()) == ["connected"]
+    assert call.give(Tick()) == []
+
+
+# --- The start deadline
+
+
+@pytest.mark.parametrize("first", [[], [connected()], [connected(), media(), dtmf()]], ids=len)
+def test_a_call_that_does_not_start_is_closed(first: list[Input]):
+    """Ten seconds, whatever else is said meanwhile."""
+    call = Driver(send_connected="never")
+    call.run(until=2)
+    call.give(*first)
+    assert call.run(until=60) == ["10.000 close limit 1008"]
+
+
+def test_a_start_in_time_is_in_time():
+    """The deadline is gone with the start, and a start that came while we slept counts too."""
+    call = Driver(send_connected="never")
+    call.run(until=9.999)
+    assert call.give(start()) == ["deliver start"]
+    assert call.run(until=69) == []
+    late = Driver()
+    late.oversleep(until=10.5)
+    assert late.give(start()) == ["deliver start"]
+
+
+# --- Silence of the peer
+
+
+@pytest.mark.parametrize(
+    "sign", [media(), media(b""), dtmf(), connected(), UnknownEvent("x"), Malformed("bad"), media(sid="x")]
+)
+def test_any_sign_of_life_keeps_a_call(sign: Input):
+    """The idle limit counts from the last message of any kind."""
+    call = streaming()
+    call.run(until=59.5)
+    call.give(sign)
+    assert call.run(until=200) == ["119.500 close limit 1001"]
+
+
+def test_our_own_doings_are_no_sign_of_life():
+    """A handler that talks to nobody does not keep a call."""
+    call = streaming(idle_seconds=5)
+    call.play(speech(80_000))
+    call.run(until=4)
+    call.give(play(speech(800)), Tick())
+    assert call.run(until=20)[-1] == "5.000 close limit 1001"
+    assert call.session.ledger.balanced
+
+
+# --- The hard maximum
+
+
+def test_no_call_is_longer_than_the_maximum():
+    """By our own clock, however lively it is."""
+    call = streaming(max_call_seconds=100)
+    for second in range(100):
+        call.run(until=second)
+        call.give(media())
+    assert call.run(until=500) == ["100.000 close limit 1000"]
+
+
+def test_the_maximum_holds_before_a_start_and_in_a_goodbye():
+    """It is the end of the connection, whatever state that is in."""
+    assert Driver(max_call_seconds=3).run(until=20) == ["0.500 connected", "3.000 close limit 1000"]
+    call = streaming(max_call_seconds=3, hang_up="end")
+    call.play(speech(80_000))
+    call.give(HANG_UP)
+    assert call.run(until=20)[-1] == "3.000 close limit 1000"
+
+
+def test_a_late_tick_ends_a_call_too():
+    """Nobody has to be punctual for a limit to hold; the input that comes late is dealt with first."""
+    call = streaming(max_call_seconds=100)
+    call.oversleep(until=1_000)
+    assert call.give(dtmf("1")) == ["deliver dtmf 1", "close limit 1000"]
+
+
+# --- Deadlines
+
+
+def test_the_deadline_is_the_earliest_clock():
+    """Greeting, start, idle, audio, mark, stop: whichever is next."""
+    call = Driver(max_call_seconds=90, hang_up="end")
+    assert call.session.deadline == 0.5
+    call.give(connected())
+    assert call.session.deadline == 10
+    call.give(start())
+    assert call.session.deadline == 60
+    call.play(speech(8_000))
+    assert call.session.deadline == pytest.approx(0.02)
+    call.run(until=40)
+    call.give(media())
+    assert call.session.deadline == 90
+    call.give(HANG_UP)
+    assert call.session.deadline == 42
+    call.give(stop())
+    assert call.session.deadline is None
+
+
+def test_the_limits_by_themselves():
+    """What is broken is said once it is, and not before."""
+    limits = Limits(SessionSettings())
+    limits.await_connected(0.0)
+    assert [limits.connected_is_due(0.4), limits.connected_is_due(0.5), limits.connected_is_due(0.6)] == [
+        False,
+        True,
+        False,
+    ]
+    assert limits.broken(9.9, is_streaming=False) is None
+    assert limits.broken(10.0, is_streaming=False) is not None
+    assert limits.broken(10.0, is_streaming=True) is None
+    limits.hear(30.0)
+    assert limits.deadline(is_streaming=True) == 90.0
+    assert not limits.awaits_stop
+    limits.await_stop(40.0)
+    assert limits.awaits_stop
+    assert limits.deadline(is_streaming=True) == 42.0
+    assert [limits.broken(now, is_streaming=True) is not None for now in (41.9, 42.0)] == [False, True]
