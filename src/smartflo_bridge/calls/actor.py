@@ -21,6 +21,9 @@ from smartflo_bridge.core.session import Input, Session
 from smartflo_bridge.core.signals import Drained, HandlerDone, Malformed, Opened, PeerLost, Refused, Tick
 from smartflo_bridge.log import end_of_call, line
 
+PORTION = 64
+"""Items taken in one turn of the loop: six seconds of the platform's audio, or a handler that asks without waiting."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -52,20 +55,19 @@ class _Actor:
 
     async def run(self) -> None:
         """Serve until the session is over; then close the connection, and let the handler come to its end."""
-        async with asyncio.TaskGroup() as tasks:
-            receiver = tasks.create_task(self._receive())
-            self._take(Opened(), self._now_ns())
-            self._arm()
-            while self._close is None:
-                await self.inbox.wait()
-                self._take_all()
-            if self._timer is not None:
-                self._timer.cancel()
-            accountant = tasks.create_task(self._account_for_the_rest())
-            await self._part(self._close)
-            accountant.cancel()
-            receiver.cancel()
-        self._settle()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                receiver = tasks.create_task(self._receive())
+                self._take(Opened(), self._now_ns())
+                self._arm()
+                while self._close is None:
+                    await self._take_portion()
+                accountant = tasks.create_task(self._account_for_the_rest())
+                await self._part(self._close)
+                accountant.cancel()
+                receiver.cancel()
+        finally:
+            self._settle()
 
     async def _receive(self) -> None:
         while True:
@@ -79,11 +81,17 @@ class _Actor:
     def _now_ns(self) -> int:
         return self._setup.clock_ns() - self._began_ns
 
-    def _take_all(self) -> None:
-        while (item := self.inbox.take()) is not None:
+    async def _take_portion(self) -> None:
+        """Take what has come, or the first of it: others are to have their turn too."""
+        await self.inbox.wait()
+        for _ in range(PORTION):
+            item = self.inbox.take()
+            if item is None:
+                break
             self._take(item, self._now_ns())
-        if self._close is None:
-            self._arm()
+        else:
+            await asyncio.sleep(0)
+        self._arm()
 
     def _take(self, item: Item, at_ns: int) -> None:
         given: Input
@@ -180,14 +188,22 @@ class _Actor:
     async def _account_for_the_rest(self) -> None:
         """Take what still comes in, so that it is counted and nobody waits for an answer."""
         while True:
-            await self.inbox.wait()
-            self._take_all()
+            await self._take_portion()
 
     def _settle(self) -> None:
-        """Close the accounts, and say how the call went."""
-        self._take_all()
+        """Close the accounts, and say how the call went. Whoever cancelled us in the middle finds nothing left open."""
+        if self._timer is not None:
+            self._timer.cancel()
+        while (item := self.inbox.take()) is not None:
+            self._take(item, self._now_ns())
         at_ns = self._now_ns()
+        if self._close is None:
+            self._take(Drained(), at_ns)
         if self._handling is not None:
+            if not self._handling.is_done.is_set():
+                self._handling.end(self.session.termination)
+                self._handling.cancel()
+            self._setup.registry.remove(self._handling.call)
             left = self._handling.settle()
             if left:
                 self.session.drop_delivered(left, "unread")

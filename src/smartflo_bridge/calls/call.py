@@ -127,11 +127,13 @@ class Call:
         pressed = ""
         loop = asyncio.get_running_loop()
         spoken = self.mark()
+        is_asking = True
         try:
             async with asyncio.timeout(None) as limit:
 
                 def restart_clock(_: object = None) -> None:
-                    limit.reschedule(loop.time() + timeout_seconds)
+                    if is_asking and not limit.expired():
+                        limit.reschedule(loop.time() + timeout_seconds)
 
                 spoken.add_done_callback(restart_clock)
                 try:
@@ -145,7 +147,7 @@ class Call:
                         if spoken.done():
                             restart_clock()
                 finally:
-                    spoken.remove_done_callback(restart_clock)
+                    is_asking = False  # the callback may be on its way already
         except TimeoutError:
             pass
         return pressed
@@ -244,7 +246,7 @@ class Call:
         """Queue the last of the resampler's audio: the handler has returned."""
         self._end_utterance()
 
-    def end(self, termination: Termination) -> None:
+    def end(self, termination: Termination | None) -> None:
         """Let nothing more be asked: the call is over. Runs on the handler's loop."""
         self.termination = termination
         self._requests.end()

@@ -66,7 +66,7 @@ class Handling:
         """Hand over the answer to a request."""
         self._home.post(self._requests.answer, ticket, outcome)
 
-    def end(self, termination: Termination) -> None:
+    def end(self, termination: Termination | None) -> None:
         """Let the handler know that the call is over."""
         self._home.post(self.call.end, termination)
         self._delivery.finish()
@@ -75,10 +75,14 @@ class Handling:
         """Wait until the handler is done; cancel it when its time is over, and leave it alone if it ignores that."""
         if await self._is_done_within(self._setup.grace_seconds):
             return
-        if self._running is not None:
-            self._running.cancel()
+        self.cancel()
         if not await self._is_done_within(self._setup.grace_seconds):
             _log.warning(line("a handler does not end and is left alone", stream_sid=self.call.stream_sid))
+
+    def cancel(self) -> None:
+        """Ask the handler to end now."""
+        if self._running is not None:
+            self._running.cancel()
 
     def settle(self) -> int:
         """Let nobody wait any more; return how many bytes of audio the handler never took."""
@@ -91,7 +95,7 @@ class Handling:
         try:
             await self._setup.handler(self.call)
             self.call.finish_speaking()
-        except Exception as error:  # noqa: BLE001 - the house's only one
+        except (Exception, SystemExit, asyncio.CancelledError) as error:  # noqa: BLE001 - the house's only one
             has_failed = not _is_end_of_call(error)
             if has_failed:
                 _log.exception(line("handler failed", stream_sid=self.call.stream_sid))
@@ -113,8 +117,14 @@ class Handling:
             self._recent_bytes -= len(self._recent.popleft())
 
 
-def _is_end_of_call(error: Exception) -> bool:
-    """True for CallEnded, alone or from several tasks of a group: the way a handler learns that the call is over."""
+def _is_end_of_call(error: BaseException) -> bool:
+    """True for the ways in which a handler learns that the call is over.
+
+    CallEnded, alone or from several tasks of a group; or being cancelled by us, not by what it awaited.
+    """
+    if isinstance(error, asyncio.CancelledError):
+        task = asyncio.current_task()
+        return task is not None and task.cancelling() > 0
     if isinstance(error, ExceptionGroup):
         return error.split(CallEnded)[1] is None
     return isinstance(error, CallEnded)

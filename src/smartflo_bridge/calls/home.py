@@ -7,11 +7,14 @@ The thread is a daemon: code that never returns cannot keep the process alive.
 import asyncio
 import concurrent.futures
 import contextlib
+import logging
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Self
 
 import uvloop
+
+_log = logging.getLogger(__name__)
 
 
 class HandlerLoop:
@@ -67,9 +70,20 @@ Handler = Callable[..., Awaitable[None]]
 def _run_loop(loop: asyncio.AbstractEventLoop) -> None:
     asyncio.set_event_loop(loop)
     try:
-        loop.run_forever()
+        _run_whatever_exits(loop)
         for task in asyncio.all_tasks(loop):
             task.cancel()
         loop.run_until_complete(asyncio.sleep(0))
     finally:
         loop.close()
+
+
+def _run_whatever_exits(loop: asyncio.AbstractEventLoop) -> None:
+    """Run until the loop is stopped: a handler's `sys.exit` ends its own task, and is not the thread's to obey."""
+    while True:
+        try:
+            loop.run_forever()
+        except (SystemExit, KeyboardInterrupt):
+            _log.error("a handler asked the process to exit; it may end its own call only")
+        else:
+            return

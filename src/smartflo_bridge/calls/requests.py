@@ -11,10 +11,13 @@ from typing import Any, Protocol
 from smartflo_bridge.core.audio import SAMPLE_RATE_HZ
 from smartflo_bridge.core.commands import AwaitRoom, Command, Play
 from smartflo_bridge.core.effects import Outcome
-from smartflo_bridge.core.errors import CallEnded
+from smartflo_bridge.core.errors import CallEnded, HandlerError
 
 PIECE_BYTES = SAMPLE_RATE_HZ
 """Audio is queued in pieces of at most a second, so that an interrupt or a full queue takes effect between them."""
+
+MAX_UNANSWERED = 4096
+"""Requests of one handler that may wait for their answer: far beyond any use, and a bound for a loop without an await."""
 
 
 class Accounts(Protocol):
@@ -65,7 +68,15 @@ class Requests:
         self._post(command)
 
     def ask(self, command: Callable[[int], Command]) -> asyncio.Future[Any]:
-        """Ask for something that has an answer; the future gets the outcome, or CallEnded if none can come any more."""
+        """Ask for something that has an answer; the future gets the outcome, or CallEnded if none can come any more.
+
+        Raises:
+            CallEnded: the call is over.
+            HandlerError: too many requests are unanswered.
+        """
+        if len(self._open) >= MAX_UNANSWERED:
+            msg = f"{MAX_UNANSWERED} requests wait for their answer: await something between them"
+            raise HandlerError(msg)
         ticket = next(self._tickets)
         future = asyncio.get_running_loop().create_future()
         self.post(command(ticket))
@@ -97,9 +108,10 @@ class Requests:
         Raises:
             CallEnded: the call is over.
         """
-        for start in range(0, len(ulaw), PIECE_BYTES):
-            piece = ulaw[start : start + PIECE_BYTES]
-            if epoch == self.epoch and self._room_bytes < len(piece):
+        piece_bytes = min(PIECE_BYTES, self._accounts.queue_bytes // 2)  # as much as the session calls room
+        for start in range(0, len(ulaw), piece_bytes):
+            piece = ulaw[start : start + piece_bytes]
+            while epoch == self.epoch and self._room_bytes < len(piece):  # others may have taken the room first
                 await self.ask(AwaitRoom)
             if epoch != self.epoch:
                 return False
