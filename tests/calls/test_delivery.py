@@ -1,0 +1,216 @@
+"""The delivery queue: what a slow handler loses, what it never loses, and that nothing is lost unnoticed."""
+
+import asyncio
+import collections
+import itertools
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from calls.support import Dialled, speech
+from smartflo_bridge.calls.delivery import READY_EVENTS, Delivery
+from smartflo_bridge.calls.home import HandlerLoop
+from smartflo_bridge.core.incoming import DTMF, DTMFEvent, Mark, MarkEvent, Media, MediaEvent, StopEvent
+from virtual_clock import run, virtual
+
+FRAME_SECONDS = 0.02
+
+
+def audio(number, size=160):
+    """Return a media event that is told from others by its number."""
+    return MediaEvent(media=Media(payload=bytes(size), chunk=number))
+
+
+def key(number):
+    """Return a key press that is told from others by its number."""
+    return DTMFEvent(dtmf=DTMF(digit="1"), sequence_number=number)
+
+
+def name_of(event):
+    """Return what tells one event from the others."""
+    match event:
+        case MediaEvent():
+            return ("audio", event.media.chunk)
+        case DTMFEvent():
+            return ("key", event.sequence_number)
+        case MarkEvent():
+            return ("mark", event.name)
+        case _:
+            return ("stop", 0)
+
+
+async def taken(delivery):
+    """Take all that is there; return what tells the events apart."""
+    delivery.finish()
+    names = []
+    while (event := await delivery.take()) is not None:
+        names.append(name_of(event))
+    return names
+
+
+@virtual
+async def test_what_fits_is_delivered_in_order():
+    """Nothing is dropped that the bounds allow."""
+    delivery = Delivery(HandlerLoop.main(), 2.0)
+    assert [delivery.put(audio(number)) for number in range(100)] == [0] * 100
+    assert await taken(delivery) == [("audio", number) for number in range(100)]
+
+
+@virtual
+async def test_the_oldest_audio_goes_first_and_is_counted():
+    """Beyond the bound, each piece that comes costs the oldest one that waits."""
+    delivery = Delivery(HandlerLoop.main(), 0.2)
+    fits = READY_EVENTS + 10
+    dropped = [delivery.put(audio(number)) for number in range(fits + 5)]
+    assert dropped == [0] * fits + [160] * 5
+    names = await taken(delivery)
+    assert names == [("audio", number) for number in [*range(READY_EVENTS), *range(READY_EVENTS + 5, fits + 5)]]
+
+
+@virtual
+async def test_keys_marks_and_the_stop_are_never_dropped():
+    """However slow the handler is, a key press is not lost, and it stands where it stood."""
+    delivery = Delivery(HandlerLoop.main(), 0.1)
+    dropped = 0
+    for number in range(200):
+        dropped += delivery.put(audio(number))
+        if number % 20 == 0:
+            dropped += delivery.put(key(number))
+            dropped += delivery.put(MarkEvent(mark=Mark(f"m{number}")))
+    dropped += delivery.put(StopEvent())
+    names = await taken(delivery)
+    assert [name for name in names if name[0] == "key"] == [("key", number) for number in range(0, 200, 20)]
+    assert [name for name in names if name[0] == "mark"] == [("mark", f"m{number}") for number in range(0, 200, 20)]
+    assert names[-1] == ("stop", 0)
+    kept = [name for name in names if name[0] == "audio"]
+    assert dropped == (200 - len(kept)) * 160
+    assert kept[-5:] == [("audio", number) for number in range(195, 200)]
+
+
+@virtual
+async def test_a_piece_above_the_bound_is_not_kept():
+    """One message of five seconds does not wait behind others where two are allowed."""
+    delivery = Delivery(HandlerLoop.main(), 2.0)
+    for number in range(READY_EVENTS):
+        delivery.put(audio(number))
+    assert delivery.put(audio(99, 40_000)) == 40_000
+    assert delivery.put(key(1)) == 0
+    assert await taken(delivery) == [*[("audio", number) for number in range(READY_EVENTS)], ("key", 1)]
+
+
+@virtual
+async def test_what_nobody_takes_is_counted_at_the_end():
+    """`abandon` empties the queue, says how much audio there was, and ends the iteration."""
+    delivery = Delivery(HandlerLoop.main(), 2.0)
+    for number in range(30):
+        delivery.put(audio(number))
+    delivery.put(key(1))
+    assert delivery.abandon() == 30 * 160
+    assert delivery.abandon() == 0
+    assert await delivery.take() is None
+
+
+@pytest.mark.parametrize("ends", ["put", "finish", "abandon"])
+@virtual
+async def test_a_waiting_handler_is_woken(ends):
+    """By an event, by the end, and by being given up."""
+    delivery = Delivery(HandlerLoop.main(), 2.0)
+    taking = asyncio.ensure_future(delivery.take())
+    await asyncio.sleep(1)
+    assert not taking.done()
+    if ends == "put":
+        delivery.put(key(1))
+    else:
+        getattr(delivery, ends)()
+    assert (await taking) == (key(1) if ends == "put" else None)
+
+
+@virtual
+async def test_a_reader_that_gives_up_loses_nothing():
+    """A time-out around `take` leaves the event that came with it for the next one."""
+    delivery = Delivery(HandlerLoop.main(), 2.0)
+    taking = asyncio.ensure_future(delivery.take())
+    await asyncio.sleep(0.1)
+    delivery.put(key(1))
+    taking.cancel()
+    await asyncio.wait([taking])
+    delivery.put(key(2))
+    assert await taken(delivery) == [("key", 1), ("key", 2)]
+
+
+@given(
+    st.lists(st.one_of(st.integers(1, 2000), st.just("key"), st.just("take")), max_size=120),
+    st.sampled_from([0.0, 0.02, 0.2, 2.0]),
+)
+def test_nothing_is_lost_but_what_is_counted(steps, max_seconds):
+    """In any interleaving: order is kept, keys all arrive, received = taken + dropped, and what waits is bounded."""
+
+    async def interleave():
+        delivery = Delivery(HandlerLoop.main(), max_seconds)
+        sizes, put, got, dropped = {}, [], [], 0
+        for number, step in enumerate(steps):
+            if step == "take":
+                if put and len(got) < len(put) and delivery._ready:
+                    got.append(name_of(await delivery.take()))
+                continue
+            event = key(number) if step == "key" else audio(number, step)
+            sizes[name_of(event)] = 0 if step == "key" else step
+            put.append(name_of(event))
+            dropped += delivery.put(event)
+            waiting = sum(len(event.media.payload) for event in delivery._backlog if isinstance(event, MediaEvent))
+            assert waiting == delivery._backlog_bytes <= max_seconds * 8000
+            assert len(delivery._ready) <= READY_EVENTS
+        got += await taken(delivery)
+        lost = collections.Counter(put) - collections.Counter(got)
+        assert got == [name for name in put if name not in lost]
+        assert not [name for name in lost if name[0] == "key"]
+        assert dropped == sum(sizes[name] for name in lost)
+
+    run(interleave())
+
+
+@virtual
+async def test_a_slow_handler_pays_alone():
+    """One that sleeps for ten seconds a piece loses old audio, and the account says how much; another loses nothing."""
+    heard = []
+
+    async def dawdle(call):
+        async for event in call:
+            heard.append(event)
+            await asyncio.sleep(10)
+
+    slow = Dialled(dawdle, sid="MZ1", inbound_seconds=2.0, grace_seconds=600.0)
+    quick = Dialled(sid="MZ2")
+    caller = speech(60.0, "caller")
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(slow.platform.talk(caller))
+        tasks.create_task(quick.platform.talk(caller))
+    slow.platform.press("7")
+    session = await slow.hung_up_on()
+    pieces = [event.ulaw for event in heard if isinstance(event, MediaEvent)]
+    drops = session.ledger.inbound_drops
+    assert drops["slow_handler"] + sum(map(len, pieces)) + drops["unread"] == len(caller)
+    assert session.ledger.delivered_bytes == sum(map(len, pieces))
+    assert [event.digit for event in heard if isinstance(event, DTMFEvent)] == ["7"]
+    assert isinstance(heard[-1], StopEvent)
+    ends = list(itertools.pairwise(caller.find(piece) for piece in pieces))
+    assert all(before < after for before, after in ends), "in order"
+    assert (await quick.hung_up_on()).ledger.inbound_drops == {}
+
+
+def test_the_waiting_audio_of_random_calls_is_the_newest():
+    """What survives of the caller's audio behind a slow handler is always the newest of what waited."""
+
+    async def once(seed):
+        rng = random.Random(seed)
+        delivery = Delivery(HandlerLoop.main(), 0.5)
+        count = rng.randint(40, 120)
+        for number in range(count):
+            delivery.put(audio(number))
+        names = [number for _, number in await taken(delivery)]
+        assert names == [*range(READY_EVENTS), *range(count - 25, count)][: len(names)]
+
+    for seed in range(20):
+        run(once(seed))

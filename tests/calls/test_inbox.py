@@ -1,0 +1,105 @@
+"""The inbox: one order for everything that happens to a call, and one wake-up for what comes together."""
+
+import asyncio
+import threading
+
+from smartflo_bridge.calls.inbox import Inbox
+from smartflo_bridge.core.commands import HangUp
+from smartflo_bridge.core.signals import Tick
+from virtual_clock import virtual
+
+
+def all_of(inbox):
+    """Take everything."""
+    items = []
+    while (item := inbox.take()) is not None:
+        items.append(item)
+    return items
+
+
+@virtual
+async def test_items_come_out_in_the_order_in_which_they_went_in():
+    """Messages, commands and signals share one queue."""
+    inbox = Inbox()
+    items = [b"one", HangUp(), Tick(), b"two"]
+    for item in items:
+        inbox.put(item)
+    await inbox.wait()
+    assert all_of(inbox) == items
+    assert inbox.take() is None
+
+
+@virtual
+async def test_waiting_ends_with_the_first_item():
+    """The reader is woken once, and finds all that came by then."""
+    inbox = Inbox()
+    loop = asyncio.get_running_loop()
+    for item in (b"1", b"2", b"3"):
+        loop.call_later(5, inbox.put, item)
+    began = loop.time()
+    await inbox.wait()
+    assert loop.time() - began == 5
+    assert all_of(inbox) == [b"1", b"2", b"3"]
+
+
+@virtual
+async def test_an_empty_message_is_an_item():
+    """Nothing is not the same as a message without content."""
+    inbox = Inbox()
+    inbox.put(b"")
+    await inbox.wait()
+    assert inbox.take() == b""
+
+
+@virtual
+async def test_a_reader_that_is_cancelled_leaves_the_inbox_usable():
+    """The next one waits as if there had been none."""
+    inbox = Inbox()
+    waiting = asyncio.ensure_future(inbox.wait())
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    inbox.put(b"1")
+    await inbox.wait()
+    assert all_of(inbox) == [b"1"]
+
+
+def test_nothing_is_lost_or_reordered_between_threads():
+    """A thread and the loop write as fast as they can: each one's items arrive in its order, and the reader never hangs.
+
+    On a real loop, with a bounded number of items and no sleep.
+    """
+    count = 20_000
+
+    async def main():
+        inbox = Inbox()
+        writer = threading.Thread(
+            target=lambda: [inbox.put_from_thread(b"t%d" % number) for number in range(count)], daemon=True
+        )
+        writer.start()
+        from_thread, from_loop, sent = [], [], 0
+        while len(from_thread) < count or len(from_loop) < sent:
+            async with asyncio.timeout(10):
+                await inbox.wait()
+            for item in all_of(inbox):
+                (from_thread if item.startswith(b"t") else from_loop).append(item)
+            if sent < 1000:
+                inbox.put(b"l%d" % sent)
+                sent += 1
+            await asyncio.sleep(0)
+        writer.join()
+        assert from_thread == [b"t%d" % number for number in range(count)]
+        assert from_loop == [b"l%d" % number for number in range(sent)]
+
+    asyncio.run(main())
+
+
+def test_a_thread_that_outlives_the_loop_is_no_error():
+    """A handler left alone may still ask for something when nobody is there any more."""
+
+    async def main():
+        return Inbox()
+
+    inbox = asyncio.run(main())
+    inbox.put_from_thread(HangUp())
+    inbox.put_from_thread(HangUp())
