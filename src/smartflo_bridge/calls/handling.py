@@ -82,7 +82,7 @@ class Handling:
     def cancel(self) -> None:
         """Ask the handler to end now."""
         if self._running is not None:
-            self._running.cancel()
+            self._home.cancel(self._running)
 
     def settle(self) -> int:
         """Let nobody wait any more; return how many bytes of audio the handler never took."""

@@ -14,6 +14,9 @@ from typing import Any, Self
 
 import uvloop
 
+LAST_WORDS_SECONDS = 0.1
+"""How long cancelled handlers may take to end when the bridge does."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -54,6 +57,11 @@ class HandlerLoop:
         """Run a coroutine there; the future can be cancelled and awaited from here."""
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
 
+    def cancel(self, running: concurrent.futures.Future[None]) -> None:
+        """Cancel what `start` began, unless the loop has gone already."""
+        if not self._loop.is_closed():
+            running.cancel()
+
     def stop(self, timeout_seconds: float) -> bool:
         """End the thread; return False if a handler still blocks it after the time-out."""
         if self._thread is None:
@@ -71,9 +79,13 @@ def _run_loop(loop: asyncio.AbstractEventLoop) -> None:
     asyncio.set_event_loop(loop)
     try:
         _run_whatever_exits(loop)
-        for task in asyncio.all_tasks(loop):
+        tasks = asyncio.all_tasks(loop)
+        for task in tasks:
             task.cancel()
-        loop.run_until_complete(asyncio.sleep(0))
+            # One that ignores it is left where it is; asyncio's own gather() says so in the same way.
+            task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001
+        if tasks:
+            loop.run_until_complete(asyncio.wait(tasks, timeout=LAST_WORDS_SECONDS))
     finally:
         loop.close()
 

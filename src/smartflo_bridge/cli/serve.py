@@ -1,5 +1,8 @@
 """`smartflo-bridge serve`: the daemon."""
 
+import logging
+import os
+import threading
 from pathlib import Path
 
 import click
@@ -17,3 +20,6 @@ def command(file: Path) -> None:
     config = load_config(file)
     set_up_logging(config.log_level)
     uvloop.run(run_service(config, file.resolve().parent))
+    logging.shutdown()
+    if threading.active_count() > 1:
+        os._exit(0)  # a handler blocks a thread for good, and the interpreter would wait for those of pools

@@ -222,7 +222,7 @@ class Session:
                 if self.ledger.anomalies["malformed"] > self._settings.bad_message_budget:
                     self._end(now, Close(Termination.PROTOCOL_ERROR, 1008, "too many malformed messages"))
             case PeerLost(code=code, reason=reason):
-                self._end(now, Close(self._termination_of(code), code or 1006, reason))
+                self._end(now, Close(self._termination_of(signal), code or 1006, reason))
             case HandlerDone(failed=failed):
                 self._handler_is_done = True
                 if failed:
@@ -240,8 +240,10 @@ class Session:
         elif self._settings.send_connected is SendConnected.AUTO:
             self._limits.await_connected(now)
 
-    def _termination_of(self, code: int | None) -> Termination:
-        if code in NORMAL_CLOSE_CODES:
+    def _termination_of(self, lost: PeerLost) -> Termination:
+        if lost.broke_protocol:
+            return Termination.PROTOCOL_ERROR
+        if lost.code in NORMAL_CLOSE_CODES:
             return self._ended_well
         return Termination.HUNG_UP if self._limits.awaits_stop else Termination.PEER_LOST
 

@@ -22,10 +22,15 @@ class Malformed(_Signal, frozen=True, tag="malformed"):
 
 
 class PeerLost(_Signal, frozen=True, tag="peer_lost"):
-    """The connection is gone. `code` is the platform's close code, None if it died without one."""
+    """The connection is gone.
+
+    `code` is the platform's close code, None if it died without one; `broke_protocol` says that the carrier cut it for
+    what came over it, such as a message that is too large.
+    """
 
     code: int | None = None
     reason: str = ""
+    broke_protocol: bool = False
 
 
 class HandlerDone(_Signal, frozen=True, tag="handler_done"):

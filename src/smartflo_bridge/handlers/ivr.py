@@ -12,6 +12,7 @@ from importlib import resources
 from smartflo_bridge.calls.call import Call
 from smartflo_bridge.core.audio import SAMPLE_RATE_HZ
 from smartflo_bridge.core.incoming import DTMFEvent, MediaEvent
+from smartflo_bridge.handlers.echo import Echo
 
 KEY_TIMEOUT_SECONDS = 6.0
 """How long the caller may think after the menu has been read."""
@@ -69,12 +70,13 @@ async def echo_back(call: Call) -> None:
     """Let the caller hear themselves until they press a key."""
     await say(call, "echo")
     announced = call.mark("echo")
+    playback = Echo(call)
     async for event in call:
         if isinstance(event, DTMFEvent):
             call.interrupt()
             return
         if isinstance(event, MediaEvent) and announced.done():
-            await call.play(event.ulaw, encoding="ulaw")
+            await playback.play(event)
 
 
 async def record(call: Call) -> None:

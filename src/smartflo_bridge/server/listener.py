@@ -36,6 +36,9 @@ HARD_WRITE_BYTES = 256 * 1024
 CLOSE_SECONDS = 2.0
 """How long a peer may take to answer our close; reliability, section 8: `close_timeout`."""
 
+PROTOCOL_CLOSE_CODES = (1002, 1003, 1007, 1009)
+"""RFC 6455, 7.4.1: with these the library ends a connection over which came what must not come."""
+
 ABORT_SECONDS = 1.0
 """How long aborted connections may take to be gone: it is one turn of the loop, and the handlers' last words."""
 
@@ -78,10 +81,13 @@ class GuardedConnection(ServerConnection):
         self._write_deadline_seconds = write_deadline_seconds
         self._cut: asyncio.TimerHandle | None = None
         self._is_admitted = False
+        self._is_lost = False
         self.is_refused = False
 
     def admit(self) -> None:
-        """Count this connection among those served, until it is gone."""
+        """Count this connection among those served, until it is gone; it may be gone before it is answered."""
+        if self._is_lost:
+            return
         self._is_admitted = True
         self._registry.connections += 1
 
@@ -108,6 +114,7 @@ class GuardedConnection(ServerConnection):
     def connection_lost(self, exc: Exception | None) -> None:
         """Give the place free."""
         self._stop_clock()
+        self._is_lost = True
         if self._is_admitted:
             self._is_admitted = False
             self._registry.connections -= 1
@@ -132,13 +139,19 @@ class WebSocketPeer:
         except ConnectionClosed as closed:
             if closed.rcvd is not None:
                 return PeerLost(closed.rcvd.code, closed.rcvd.reason)
-            return PeerLost(None, closed.sent.reason if closed.sent else "")
+            if closed.sent is not None:
+                return PeerLost(None, closed.sent.reason, broke_protocol=closed.sent.code in PROTOCOL_CLOSE_CODES)
+            return PeerLost()
 
     def send(self, text: bytes) -> None:
         """Write a message; a connection that is closing is passed over, one that fails is cut."""
         try:
             broadcast([self._connection], text, text=True, raise_exceptions=True)
         except ExceptionGroup:
+            self._connection.transport.abort()
+            return
+        # Audio is paced; clears and marks are as many as a handler asks for.
+        if self._connection.transport.get_write_buffer_size() > HARD_WRITE_BYTES:
             self._connection.transport.abort()
 
     async def close(self, code: int, reason: str) -> None:

@@ -3,7 +3,8 @@
 import asyncio
 import os
 import socket
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 
 def notify(state: str) -> None:
@@ -17,11 +18,21 @@ def notify(state: str) -> None:
         sock.sendto(state.encode(), address)
 
 
-async def feed_watchdog() -> None:
-    """Say that the loop still turns, twice in the time that systemd allows; return at once if it does not ask."""
+@contextmanager
+def fed_watchdog() -> Iterator[None]:
+    """Say that the loop still turns, twice in the time that systemd allows, inside the context; if it asks for it."""
     microseconds = os.environ.get("WATCHDOG_USEC", "")
     if not microseconds.isdecimal() or os.environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
+        yield
         return
+    feeding = asyncio.get_running_loop().create_task(_feed(int(microseconds) / 2e6))
+    try:
+        yield
+    finally:
+        feeding.cancel()
+
+
+async def _feed(interval_seconds: float) -> None:
     while True:
         notify("WATCHDOG=1")
-        await asyncio.sleep(int(microseconds) / 2e6)
+        await asyncio.sleep(interval_seconds)

@@ -24,7 +24,7 @@ from smartflo_bridge.handlers.lookup import BUILT_IN, find_handler
 from smartflo_bridge.log import line
 from smartflo_bridge.server.access import open_access
 from smartflo_bridge.server.listener import CLOSE_SECONDS, Gate, Listener, open_listener
-from smartflo_bridge.server.notify import feed_watchdog, notify
+from smartflo_bridge.server.notify import fed_watchdog, notify
 from smartflo_bridge.server.sockets import inherited_socket, listening_socket
 from smartflo_bridge.server.status import Status, open_probe_port
 
@@ -50,10 +50,11 @@ class StopRequests:
         self.stop.set()
 
     def listen_to_signals(self) -> None:
-        """SIGTERM and SIGINT ask to stop."""
+        """SIGTERM and SIGINT ask to stop. SIGHUP, of a terminal that closes or a reload that does not exist, asks nothing."""
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self.request)
         loop.add_signal_handler(signal.SIGINT, lambda: self.request(is_interactive=True))
+        loop.add_signal_handler(signal.SIGHUP, lambda: _log.info("SIGHUP ignored: a new configuration needs a restart"))
 
     async def wait_unless_hurried(self, condition: Awaitable[object], seconds: float) -> None:
         """Wait for a condition, at most so long, and no longer once we are to hurry."""
@@ -81,13 +82,11 @@ class Service:
 
 async def run_service(config: Config, config_dir: Path) -> None:
     """Serve until a signal asks to stop, and then until the drain is over."""
-    async with serving(config, config_dir) as service:
-        service.requests.listen_to_signals()
-        notify("READY=1")
-        async with asyncio.TaskGroup() as tasks:
-            watchdog = tasks.create_task(feed_watchdog())
+    with fed_watchdog():  # also while we drain: a loop that turns is not to be killed
+        async with serving(config, config_dir) as service:
+            service.requests.listen_to_signals()
+            notify("READY=1")
             await service.requests.stop.wait()
-            watchdog.cancel()
 
 
 @asynccontextmanager
@@ -145,11 +144,9 @@ async def serving(config: Config, config_dir: Path, handler: Handler | None = No
 
 def _open_sockets(config: Config) -> tuple[socket.socket, socket.socket]:
     """Return the call port's and the probe port's socket, or none of them."""
-    call_sock = inherited_socket("calls") or listening_socket("port", config.host, config.port)
+    call_sock = inherited_socket("calls") or listening_socket("", config.host, config.port)
     try:
-        health_sock = inherited_socket("health") or listening_socket(
-            "health-port", config.health_host, config.health_port
-        )
+        health_sock = inherited_socket("health") or listening_socket("health-", config.health_host, config.health_port)
     except ConfigError:
         call_sock.close()
         raise

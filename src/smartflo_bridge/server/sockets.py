@@ -4,6 +4,7 @@ The kernel's defaults hide a stalled reader for minutes: it takes 4 MiB, 255 s o
 (reliability, F6). So the send buffer is small, and unacknowledged bytes end a connection (F1).
 """
 
+import errno
 import os
 import socket
 from contextlib import suppress
@@ -25,16 +26,19 @@ FIRST_INHERITED_FD = 3
 """sd_listen_fds(3)."""
 
 
-def listening_socket(key: str, host: str, port: int) -> socket.socket:
+def listening_socket(prefix: str, host: str, port: int) -> socket.socket:
     """Bind and listen.
 
     Raises:
-        ConfigError: the address does not exist, is taken, or is not ours to take. `key` is the one to be mended.
+        ConfigError: the address does not exist, is taken, or is not ours to take. It names the key to be mended: `host`
+            or `port`, behind the prefix.
     """
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         sock = socket.create_server(address[:2], family=family, backlog=BACKLOG)
     except OSError as error:
+        is_about_host = isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL
+        key = f"{prefix}{'host' if is_about_host else 'port'}"
         msg = f"{key}: cannot listen on {host}:{port}: {error.strerror or error}"
         raise ConfigError(msg) from None
     harden(sock)
