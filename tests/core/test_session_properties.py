@@ -285,7 +285,7 @@ class AnyCall(RuleBasedStateMachine):
         starts=st.sampled_from([True, True, True, False]),
         patience=st.integers(0, 40),
     )
-    def open(self, *, way, greets, lead, queue, slack, longest, budget, starts, patience) -> None:  # noqa: ANN001
+    def open(self, *, way, greets, lead, queue, slack, longest, budget, starts, patience) -> None:
         """Accept a connection; mostly, the stream starts at once."""
         self.settings = SessionSettings(
             hang_up=way, send_connected=greets, lead_seconds=lead[0], packet_seconds=lead[1], queue_seconds=queue,

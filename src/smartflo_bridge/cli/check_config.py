@@ -7,7 +7,7 @@ import click
 
 from smartflo_bridge.config import Config, load_config
 from smartflo_bridge.handlers.lookup import find_handler
-from smartflo_bridge.server.access import open_access
+from smartflo_bridge.server.access import open_access, refuse_exposure
 
 
 @click.command()
@@ -16,6 +16,7 @@ def command(file: Path) -> None:
     """Check a configuration, its token file and its handler, and print every key as it is in force."""
     config = load_config(file)
     access = open_access(config, file.resolve().parent)
+    refuse_exposure(access, config, config.host)
     find_handler(config.handler)
     default = Config()
     for name in Config.__struct_fields__:

@@ -66,17 +66,29 @@ def open_access(config: Config, config_dir: Path) -> Access:
     name is looked for among systemd's credentials, then beside the configuration.
 
     Raises:
-        ConfigError: the file cannot be read or holds no usable token; or the host is public and there is none.
+        ConfigError: the file cannot be read or holds no usable token.
     """
-    if config.token_file:
-        return Access(config.path, _read_tokens(config.token_file, config_dir))
-    if not _is_loopback(config.host) and not config.allow_unauthenticated:
-        msg = (
-            f"host: {config.host} can be reached from other machines, and anybody who finds it could use it: "
-            "set token-file, or allow-unauthenticated = true where something in front keeps strangers out"
-        )
-        raise ConfigError(msg)
-    return Access(config.path, [])
+    return Access(config.path, _read_tokens(config.token_file, config_dir) if config.token_file else [])
+
+
+def refuse_exposure(access: Access, config: Config, host: str) -> None:
+    """Refuse to listen where others can reach us without a token, unless the operator said so.
+
+    Args:
+        access: who may come in.
+        config: what the operator said.
+        host: the address that is, or will be, listened on; a socket may be inherited from somebody who chose another.
+
+    Raises:
+        ConfigError: anybody could come in.
+    """
+    if not access.is_open or config.allow_unauthenticated or _is_loopback(host):
+        return
+    msg = (
+        f"host: {host} can be reached from other machines, and anybody who finds it could use it: "
+        "set token-file, or allow-unauthenticated = true where something in front keeps strangers out"
+    )
+    raise ConfigError(msg)
 
 
 def _read_tokens(name: str, config_dir: Path) -> list[str]:

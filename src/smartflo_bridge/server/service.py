@@ -22,7 +22,7 @@ from smartflo_bridge.config import Config
 from smartflo_bridge.core.errors import ConfigError
 from smartflo_bridge.handlers.lookup import BUILT_IN, find_handler
 from smartflo_bridge.log import line
-from smartflo_bridge.server.access import open_access
+from smartflo_bridge.server.access import Access, open_access, refuse_exposure
 from smartflo_bridge.server.listener import CLOSE_SECONDS, Gate, Listener, open_listener
 from smartflo_bridge.server.notify import fed_watchdog, notify
 from smartflo_bridge.server.sockets import inherited_socket, listening_socket
@@ -102,7 +102,7 @@ async def serving(config: Config, config_dir: Path, handler: Handler | None = No
     registry = Registry(config.max_calls)
     status = Status(registry)
     captures = CaptureWriter(Path(config.capture_dir), config.session_settings()) if config.capture_dir else None
-    call_sock, health_sock = _open_sockets(config)
+    call_sock, health_sock = _open_sockets(config, access)
     home = HandlerLoop.main() if is_built_in else HandlerLoop.in_thread()
 
     def open_taps() -> Sequence[Tap]:
@@ -142,10 +142,15 @@ async def serving(config: Config, config_dir: Path, handler: Handler | None = No
         _log.info(line("stopped", calls_served=registry.calls_served))
 
 
-def _open_sockets(config: Config) -> tuple[socket.socket, socket.socket]:
+def _open_sockets(config: Config, access: Access) -> tuple[socket.socket, socket.socket]:
     """Return the call port's and the probe port's socket, or none of them."""
-    call_sock = inherited_socket("calls") or listening_socket("", config.host, config.port)
+    call_sock = inherited_socket("calls")
+    if call_sock is None:
+        refuse_exposure(access, config, config.host)
+        call_sock = listening_socket("", config.host, config.port)
     try:
+        if call_sock.family in (socket.AF_INET, socket.AF_INET6):
+            refuse_exposure(access, config, call_sock.getsockname()[0])
         health_sock = inherited_socket("health") or listening_socket("health-", config.health_host, config.health_port)
     except ConfigError:
         call_sock.close()
