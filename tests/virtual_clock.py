@@ -44,7 +44,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """Return the virtual time."""
         return self._jumper.now
 
-    def call_at(self, when: float, callback: Callable[..., object], *args: Any, context: Any = None) -> Any:  # noqa: ANN401
+    def call_at(self, when: float, callback: Callable[..., object], *args: Any, context: Any = None) -> Any:
         """Count the timer, and make it; `call_later` comes here too."""
         self.timers[getattr(callback, "__qualname__", repr(callback))] += 1
         return super().call_at(when, callback, *args, context=context)
@@ -59,7 +59,7 @@ class _Jumper(selectors.DefaultSelector):
         self._ends_at = STARTS_AT_SECONDS + max_seconds
         self._turns_left = max_turns
 
-    def select(self, timeout: float | None = None) -> Any:  # noqa: ANN401
+    def select(self, timeout: float | None = None) -> Any:
         self._turns_left -= 1
         if self._turns_left < 0:
             msg = f"the loop goes round and round; it is {self.now - STARTS_AT_SECONDS:.3f} s"
@@ -97,7 +97,7 @@ def virtual(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., Non
     """Let an `async def test_...` run on a virtual clock."""
 
     @functools.wraps(test)
-    def run_test(*args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+    def run_test(*args: Any, **kwargs: Any) -> None:
         run(test(*args, **kwargs))
 
     return run_test

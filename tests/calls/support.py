@@ -107,7 +107,7 @@ class Dialled:
         peer: MemoryPeer | None = None,
         echoes_marks: bool = True,
         settings: dict[str, Any] | None = None,
-        **setup: Any,  # noqa: ANN401 - of CallSetup
+        **setup: Any,
     ) -> None:
         self.peer = peer or MemoryPeer()
         self.platform = Platform(self.peer, sid, echoes_marks=echoes_marks)
