@@ -324,8 +324,7 @@ async def test_a_handler_that_asks_without_end_is_stopped():
 
     async def ask(call):
         with pytest.raises(HandlerError):
-            for _ in range(100_000):
-                call.interrupt()
+            [call.interrupt() for _ in range(100_000)]
 
     dialled = Dialled(ask)
     assert (await dialled.over()).termination is Termination.HUNG_UP

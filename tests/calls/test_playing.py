@@ -83,7 +83,8 @@ async def test_an_iterator_is_played_as_it_comes():
     dialled = Dialled(speak)
     await dialled.over()
     assert dialled.peer.audio == ulaw
-    assert dialled.platform.line.first_audio_seconds < 0.1 < 1.0 < made_at[0]
+    assert dialled.platform.line.first_audio_seconds < 0.1
+    assert made_at[0] > 1.0
 
 
 @virtual
