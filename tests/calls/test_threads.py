@@ -4,6 +4,8 @@ On real loops and a real thread, so this is the outer edge of this ring: short, 
 """
 
 import asyncio
+import contextlib
+import gc
 import sys
 import time
 
@@ -225,6 +227,24 @@ def test_a_home_that_is_stopped_cancels_what_runs_there():
     assert home.stop(WAIT_SECONDS)
     assert running.cancelled() or running.done()
     home.post(print)  # nobody is left to be told, and that is no error
+
+
+def test_a_handler_that_nobody_can_wake_is_not_collected(home, caplog):
+    """A handler that is left alone waits for something of its own only: the loop would let it be collected, with an error."""
+
+    async def ignore_cancelling():
+        while True:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+
+    async def main():
+        home.start(ignore_cancelling()).cancel()
+        await asyncio.sleep(0.05)
+        gc.collect()
+        await asyncio.sleep(0.05)
+
+    asyncio.run(main())
+    assert not caplog.records
 
 
 def test_the_main_home_needs_no_thread():

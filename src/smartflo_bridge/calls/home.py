@@ -26,6 +26,7 @@ class HandlerLoop:
     def __init__(self, loop: asyncio.AbstractEventLoop, thread: threading.Thread | None = None) -> None:
         self._loop = loop
         self._thread = thread
+        self._tasks: set[asyncio.Task[Any] | None] = set()
 
     @classmethod
     def main(cls) -> Self:
@@ -55,7 +56,16 @@ class HandlerLoop:
 
     def start(self, coroutine: Coroutine[Any, Any, None]) -> concurrent.futures.Future[None]:
         """Run a coroutine there; the future can be cancelled and awaited from here."""
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        return asyncio.run_coroutine_threadsafe(self._hold(coroutine), self._loop)
+
+    async def _hold(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Keep the task alive: the loop does not, and one that waits for something of its own would be collected."""
+        task = asyncio.current_task()
+        self._tasks.add(task)
+        try:
+            await coroutine
+        finally:
+            self._tasks.discard(task)
 
     def cancel(self, running: concurrent.futures.Future[None]) -> None:
         """Cancel what `start` began, unless the loop has gone already."""
