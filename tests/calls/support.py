@@ -14,6 +14,7 @@ from smartflo_bridge.calls.call import Call
 from smartflo_bridge.calls.home import Handler, HandlerLoop
 from smartflo_bridge.calls.registry import Registry
 from smartflo_bridge.calls.setup import CallSetup
+from smartflo_bridge.calls.tap import Tap
 from smartflo_bridge.core.commands import Command
 from smartflo_bridge.core.errors import CallEnded
 from smartflo_bridge.core.session import Session
@@ -106,6 +107,7 @@ class Dialled:
         registry: Registry | None = None,
         peer: MemoryPeer | None = None,
         echoes_marks: bool = True,
+        taps: tuple[Tap, ...] = (),
         settings: dict[str, Any] | None = None,
         **setup: Any,
     ) -> None:
@@ -120,7 +122,7 @@ class Dialled:
         made = {
             "settings": msgspec.convert(settings or {}, SessionSettings),
             "home": HandlerLoop.main(),
-            "open_taps": lambda: (self.tap,),
+            "open_taps": lambda: (self.tap, *taps),
             "clock_ns": clock_ns,
         }
         self.setup = CallSetup(handler=self._serve, registry=self.registry, **made | setup)

@@ -68,6 +68,7 @@ SAID_BY_THE_PLATFORM = [
 ENDS = [
     stop(),
     *(PeerLost(code) for code in (None, 1000, 1001, 1006, 1011)),
+    PeerLost(1009, broke_protocol=True),
     HandlerDone(),
     HandlerDone(failed=True),
     Refused("no"),

@@ -255,6 +255,14 @@ def test_a_lost_peer_ends_the_call_in_any_state(state: State, code: int | None, 
     assert call.give(PeerLost(code), stop(), PeerLost()) == []
 
 
+@pytest.mark.parametrize("code", [1002, 1007, 1009, 1000, None])
+@pytest.mark.parametrize("state", [State.ACCEPTED, State.CONNECTED, State.STREAMING])
+def test_a_connection_cut_for_what_came_over_it(state: State, code: int | None):
+    """A message too large, or a broken one, is the peer's fault, whatever the code says."""
+    call = in_state(state)
+    assert call.give(PeerLost(code, broke_protocol=True)) == [f"close protocol_error {code or 1006}"]
+
+
 def test_a_stop_gives_up_what_is_queued():
     """After it nothing more is sent; marks are discarded; the connection is closed with 1000."""
     call = streaming()

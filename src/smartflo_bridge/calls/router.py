@@ -15,6 +15,7 @@ from typing import TypeVar, overload
 
 from smartflo_bridge.calls.call import Call
 from smartflo_bridge.core.effects import HandlerEvent
+from smartflo_bridge.core.errors import CallEnded
 from smartflo_bridge.core.incoming import DTMFEvent, MarkEvent, MediaEvent, StartEvent, StopEvent
 
 EventFunction = Callable[[Call, HandlerEvent], Awaitable[None]]
@@ -75,7 +76,10 @@ class Router:
         has_stopped = False
         async for event in call:
             has_stopped = has_stopped or isinstance(event, StopEvent)
-            await dispatch(call, event)
+            try:
+                await dispatch(call, event)
+            except* CallEnded:
+                pass  # a function was still talking; the stop is to be told all the same
         if not has_stopped:
             await dispatch(call, StopEvent(stream_sid=call.stream_sid))
 

@@ -30,7 +30,7 @@ class MarkResult(StrEnum):
 
 
 class MarkOutcome(msgspec.Struct, frozen=True):
-    """What became of a mark, and how much of the audio between the mark before it and itself the caller heard."""
+    """What became of a mark, and how much of its utterance, back to the mark or the silence before it, was heard."""
 
     name: str
     result: MarkResult

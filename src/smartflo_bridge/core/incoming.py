@@ -20,6 +20,10 @@ Opaque = Annotated[str, Meta(max_length=128)] | None
 """An id or a number: never interpreted. Reliability, section 8: `max_id_len`."""
 
 
+Number = Opaque | Annotated[int, Meta(ge=0, le=2**53)]
+"""A telephone number. Shown as a string; a JSON number is no reason to lose a call."""
+
+
 class _Event(msgspec.Struct, frozen=True, tag_field="event", rename="camel", kw_only=True, omit_defaults=True):
     """What all events but `connected` carry. One without a `streamSid` belongs to the connection's only stream."""
 
@@ -51,8 +55,8 @@ class StartDetails(msgspec.Struct, frozen=True, rename="camel", omit_defaults=Tr
     stream_sid: Opaque = None
     account_sid: Opaque = None
     call_sid: Opaque = None
-    from_number: Opaque = field(default=None, name="from")
-    to_number: Opaque = field(default=None, name="to")
+    from_number: Number = field(default=None, name="from")
+    to_number: Number = field(default=None, name="to")
     direction: Opaque = None
     media_format: MediaFormat | None = None
     custom_parameters: Any = None
@@ -62,8 +66,8 @@ class StartEvent(_Event, frozen=True, tag="start", kw_only=True):
     """A stream begins. The properties say each thing once, wherever the platform put it."""
 
     start: StartDetails | None = None
-    from_outside: Opaque = field(default=None, name="from")
-    to_outside: Opaque = field(default=None, name="to")
+    from_outside: Number = field(default=None, name="from")
+    to_outside: Number = field(default=None, name="to")
 
     @property
     def details(self) -> StartDetails:
@@ -89,12 +93,12 @@ class StartEvent(_Event, frozen=True, tag="start", kw_only=True):
     @property
     def from_number(self) -> str | None:
         """The caller's number. Never log it."""
-        return self.details.from_number or self.from_outside
+        return _text(self.details.from_number or self.from_outside)
 
     @property
     def to_number(self) -> str | None:
         """The number that was called. Never log it."""
-        return self.details.to_number or self.to_outside
+        return _text(self.details.to_number or self.to_outside)
 
     @property
     def direction(self) -> str | None:
@@ -139,7 +143,7 @@ class MediaEvent(_Event, frozen=True, tag="media", kw_only=True, gc=False):
 class DTMF(msgspec.Struct, frozen=True, gc=False):
     """The inner object of `dtmf`: one digit and nothing else."""
 
-    digit: Annotated[str, Meta(min_length=1, max_length=8)]
+    digit: Annotated[str, Meta(min_length=1, max_length=8)] | Annotated[int, Meta(ge=0, le=9)]
 
 
 class DTMFEvent(_Event, frozen=True, tag="dtmf", kw_only=True, gc=False):
@@ -150,7 +154,7 @@ class DTMFEvent(_Event, frozen=True, tag="dtmf", kw_only=True, gc=False):
     @property
     def digit(self) -> str:
         """One of 0-9, `*`, `#`, A-D."""
-        return self.dtmf.digit
+        return str(self.dtmf.digit)
 
 
 class Mark(msgspec.Struct, frozen=True, gc=False):
@@ -201,8 +205,16 @@ IncomingEvent = KnownEvent | UnknownEvent
 _EVENT_NAMES = frozenset({"connected", "start", "media", "dtmf", "mark", "stop"})
 
 
+MAX_NAME = 128
+"""Characters kept of an unknown event's name."""
+
+
 class _Named(msgspec.Struct):
-    event: Annotated[str, Meta(max_length=128)]
+    event: str
+
+
+def _text(number: str | int | None) -> str | None:
+    return None if number is None else str(number)
 
 
 _decoder: msgspec.json.Decoder[KnownEvent] = msgspec.json.Decoder(KnownEvent)
@@ -235,7 +247,7 @@ def _unknown_or_malformed(text: bytes | str, error: Exception) -> UnknownEvent:
         where = f" in {name}" if name else ""
         msg = f"malformed message{where}: {_without_content(error)}"
         raise ProtocolError(msg) from None
-    return UnknownEvent(name)
+    return UnknownEvent(name[:MAX_NAME])
 
 
 def _without_content(error: Exception) -> str:

@@ -169,10 +169,6 @@ class Outbound:
         self._ledger.padding_bytes = self._playout.padding_bytes
         return effects
 
-    def finish(self) -> None:
-        """End the utterance: nothing more will follow the audio queued so far."""
-        self._playout.finish()
-
     def _discard(self, now: float, reason: str) -> tuple[Cleared, list[Effect]]:
         effects: list[Effect] = []
         for mark in [*self._marks.flush(), *self._playout.queued_marks]:

@@ -51,6 +51,7 @@ class Session:
         self.state = State.ACCEPTED
         self.stream_sid: str | None = None
         self.call_sid: str | None = None
+        self._inner_sid: str | None = None  # a second name of the stream, where `start` gave two
         self.termination: Termination | None = None
         self.ledger = Ledger()
         self._settings = settings
@@ -121,7 +122,7 @@ class Session:
         self.ledger.received_bytes += size
         if self.state is not State.STREAMING:
             self.ledger.inbound_drops["before_start"] += size
-        elif event.stream_sid is not None and event.stream_sid != self.stream_sid:
+        elif event.stream_sid != self.stream_sid and self._is_foreign(event.stream_sid):
             self.ledger.inbound_drops["foreign_stream"] += size
         elif self._handler_is_done:
             self.ledger.inbound_drops["handler_done"] += size
@@ -157,20 +158,21 @@ class Session:
             self._end(now, Close(Termination.PROTOCOL_ERROR, 1008, "start has no streamSid"))
             return
         if event.sids_differ:
-            self._note("stream_sid_mismatch", "start names two streams; the outer streamSid is used")
+            self._note("stream_sid_mismatch", "start names two streams; we answer under the outer streamSid")
         media_format = event.details.media_format
         if media_format is not None and not media_format.is_ulaw_8k:
             self._note("media_format", "start announces audio that is not mu-law at 8000 Hz; it is taken for mu-law")
         self.state = State.STREAMING
         self._refusal = None
         self.stream_sid = self._outbound.stream_sid = sid
+        self._inner_sid = event.details.stream_sid
         self.call_sid = event.call_sid
         self._deliver(event)
 
     def _take_in_stream(self, event: incoming.DTMFEvent | incoming.MarkEvent, now: float) -> None:
         if self.state is not State.STREAMING:
             self.ledger.anomalies["before_start"] += 1
-        elif event.stream_sid not in (None, self.stream_sid):
+        elif self._is_foreign(event.stream_sid):
             self._note("foreign_stream", "a message for another stream was dropped")
         elif isinstance(event, incoming.DTMFEvent):
             self._deliver(event)
@@ -179,6 +181,9 @@ class Session:
             self._effects += effects
             if is_for_handler:
                 self._deliver(event)
+
+    def _is_foreign(self, sid: str | None) -> bool:
+        return sid not in (None, self.stream_sid, self._inner_sid)
 
     def _deliver(self, event: HandlerEvent) -> None:
         if not self._handler_is_done:
@@ -197,14 +202,13 @@ class Session:
         if self._refusal:
             return
         self._refusal = Refusal.HANGING_UP
-        self._outbound.finish()
         if self._outbound.is_idle(now):
             self._hang_up(now)
         else:
             self._outbound.place_farewell()
 
     def _hang_up(self, now: float) -> None:
-        if self._settings.hang_up is HangUpWay.END:
+        if self._settings.hang_up == HangUpWay.END:
             self._effects.append(Send(outgoing.EndEvent(self.stream_sid or "", self.call_sid or "")))
             self._limits.await_stop(now)
         else:
@@ -235,9 +239,9 @@ class Session:
                 self._end(now, Close(Termination.DRAINED, 1001, "shutting down"))
 
     def _open(self, now: float) -> None:
-        if self._settings.send_connected is SendConnected.ALWAYS:
+        if self._settings.send_connected == SendConnected.ALWAYS:
             self._effects.append(Send(outgoing.ConnectedEvent()))
-        elif self._settings.send_connected is SendConnected.AUTO:
+        elif self._settings.send_connected == SendConnected.AUTO:
             self._limits.await_connected(now)
 
     def _termination_of(self, lost: PeerLost) -> Termination:

@@ -34,6 +34,9 @@ def find_handler(name: str) -> Handler:
     except ModuleNotFoundError as error:
         msg = f"handler = {name!r}: there is no module {error.name!r} in {here} or among the installed packages"
         raise ConfigError(msg) from None
+    except (ImportError, SyntaxError) as error:
+        msg = f"handler = {name!r}: {module_name} cannot be imported: {error}"
+        raise ConfigError(msg) from None
     for part in attribute.split("."):
         if not hasattr(found, part):
             msg = f"handler = {name!r}: {module_name} has no {attribute!r}"
