@@ -4,6 +4,7 @@ What a handler's author needs is importable from here; docs/quick-reference.md s
 """
 
 from smartflo_bridge.calls.call import Call
+from smartflo_bridge.calls.rates import rate_converter
 from smartflo_bridge.calls.registry import Registry
 from smartflo_bridge.calls.router import Router
 from smartflo_bridge.calls.utterance import Utterance
@@ -59,6 +60,7 @@ __all__ = [
     "encode_pcm16_to_mulaw_base64",
     "parse_incoming_event",
     "pcm_to_ulaw",
+    "rate_converter",
     "silence",
     "speech_handler",
     "ulaw_to_pcm",

@@ -50,12 +50,19 @@ class Config(SessionSettings, frozen=True, kw_only=True):
         return SessionSettings(**{name: getattr(self, name) for name in SessionSettings.__struct_fields__})
 
 
-def load_config(file: Path) -> Config:
-    """Read a configuration file.
+DEFAULT_FILE = Path("smartflo.toml")
+
+
+def load_config(file: Path | None) -> Config:
+    """Read a configuration file; None is smartflo.toml in the working directory, or the defaults if there is none.
 
     Raises:
         ConfigError: it cannot be read, is no TOML, or has a key or value that is not allowed.
     """
+    if file is None:
+        if not DEFAULT_FILE.exists():
+            return Config()
+        file = DEFAULT_FILE
     try:
         raw = file.read_bytes()
     except OSError as error:

@@ -159,7 +159,8 @@ class _Actor:
         if self._handling is None:
             dropped, reason = size, "refused"
         else:
-            dropped, reason = self._handling.deliver(event), "slow_handler"
+            dropped = self._handling.deliver(event)
+            reason = "hanging_up" if self.session.is_hanging_up else "slow_handler"
         if dropped:
             self.session.drop_delivered(dropped, reason)
 

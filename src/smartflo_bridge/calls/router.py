@@ -10,6 +10,7 @@ Events are handled one at a time, in the order in which they came. `play` return
 during a prompt is handled during the prompt; a function that awaits a mark holds up the events behind it.
 """
 
+import re
 from collections.abc import Awaitable, Callable
 from typing import TypeVar, overload
 
@@ -84,9 +85,8 @@ class Router:
             await dispatch(call, StopEvent(stream_sid=call.stream_sid))
 
     async def _dispatch(self, call: Call, event: HandlerEvent) -> None:
-        key = event.digit if isinstance(event, DTMFEvent) else event.name if isinstance(event, MarkEvent) else None
         functions = [(wanted, function) for kind, wanted, function in self._functions if type(event) is kind]
-        own = [function for wanted, function in functions if wanted == key]
+        own = [function for wanted, function in functions if wanted in _keys(event)]
         for function in own or [function for wanted, function in functions if wanted is None]:
             await function(call, event)
 
@@ -99,6 +99,17 @@ class Router:
     def _add(self, kind: type, key: str | None, function: F) -> F:
         self._functions.append((kind, key, function))
         return function
+
+
+def _keys(event: HandlerEvent) -> tuple[str, ...]:
+    """Return what a function may have asked for: a mark whose name was in use has a number behind it."""
+    match event:
+        case DTMFEvent():
+            return (event.digit,)
+        case MarkEvent():
+            return event.name, re.sub(r"\.\d+$", "", event.name)
+        case _:
+            return ()
 
 
 def _wrapped(middleware: Middleware, proceed: EventFunction) -> EventFunction:

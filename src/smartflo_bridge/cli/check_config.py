@@ -5,17 +5,17 @@ from pathlib import Path
 
 import click
 
-from smartflo_bridge.config import Config, load_config
+from smartflo_bridge.config import DEFAULT_FILE, Config, load_config
 from smartflo_bridge.handlers.lookup import find_handler
 from smartflo_bridge.server.access import open_access, refuse_exposure
 
 
 @click.command()
-@click.option("--config", "file", type=click.Path(path_type=Path), default="smartflo.toml", show_default=True)
-def command(file: Path) -> None:
+@click.option("--config", "file", type=click.Path(path_type=Path), help="Default: smartflo.toml, if it is there.")
+def command(file: Path | None) -> None:
     """Check a configuration, its token file and its handler, and print every key as it is in force."""
     config = load_config(file)
-    access = open_access(config, file.resolve().parent)
+    access = open_access(config, (file or DEFAULT_FILE).resolve().parent)
     refuse_exposure(access, config, config.host)
     find_handler(config.handler)
     default = Config()
@@ -24,4 +24,4 @@ def command(file: Path) -> None:
         note = "" if value == getattr(default, name) else "  # not the default"
         click.echo(f"{name.replace('_', '-')} = {json.dumps(value)}{note}")
     who = "anybody who reaches it" if access.is_open else "whoever has a token"
-    click.echo(f"# {file}: fine. {who} may open a stream on {config.host}:{config.port}{config.path}")
+    click.echo(f"# {file or DEFAULT_FILE}: fine. {who} may open a stream on {config.host}:{config.port}{config.path}")

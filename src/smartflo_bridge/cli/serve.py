@@ -8,18 +8,18 @@ from pathlib import Path
 import click
 import uvloop
 
-from smartflo_bridge.config import load_config
+from smartflo_bridge.config import DEFAULT_FILE, load_config
 from smartflo_bridge.log import set_up_logging
 from smartflo_bridge.server.service import run_service
 
 
 @click.command()
-@click.option("--config", "file", type=click.Path(path_type=Path), default="smartflo.toml", show_default=True)
-def command(file: Path) -> None:
+@click.option("--config", "file", type=click.Path(path_type=Path), help="Default: smartflo.toml, if it is there.")
+def command(file: Path | None) -> None:
     """Answer calls until SIGTERM or SIGINT; live calls may then finish, within drain-seconds. A second one cuts them."""
     config = load_config(file)
     set_up_logging(config.log_level)
-    uvloop.run(run_service(config, file.resolve().parent))
+    uvloop.run(run_service(config, (file or DEFAULT_FILE).resolve().parent))
     logging.shutdown()
     if threading.active_count() > 1:
         os._exit(0)  # a handler blocks a thread for good, and the interpreter would wait for those of pools

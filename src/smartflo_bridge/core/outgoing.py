@@ -3,6 +3,7 @@
 Member order is the examples' of protocol.md, section 1. The encoder writes bytes; nothing on the way needs a str.
 """
 
+from collections.abc import Iterable
 from typing import Any, Self
 
 import msgspec
@@ -120,8 +121,7 @@ class EventBuilder:
             msg = f"the type of an event is one of {', '.join(_MEMBERS)}; not {self._type!r}"
             raise ValueError(msg)
         if self._members.keys() != members:
-            wanted, given = ", ".join(sorted(members)) or "nothing", ", ".join(sorted(self._members)) or "nothing"
-            msg = f"{self._type} takes {wanted}; given: {given}"
+            msg = f"{self._type} takes {_in_words(members)}; given: {_in_words(self._members)}"
             raise ValueError(msg)
         return _build(self._type or "", self._members)
 
@@ -137,6 +137,12 @@ _MEMBERS: dict[str, set[str]] = {
     "clear": {"stream_sid"},
     "end": {"stream_sid", "call_sid"},
 }
+
+
+def _in_words(members: Iterable[str]) -> str:
+    """Name members as the builder's methods are called."""
+    methods = {"stream_sid": "sid", "chunk": "sequence"}
+    return ", ".join(sorted(methods.get(member, member) for member in members)) or "nothing"
 
 
 def _build(kind: str, members: dict[str, Any]) -> OutgoingEvent:

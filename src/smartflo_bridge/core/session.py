@@ -68,6 +68,11 @@ class Session:
         return self.state is State.STOPPED
 
     @property
+    def is_hanging_up(self) -> bool:
+        """True while what is queued is heard out before we end the call."""
+        return self._refusal is Refusal.HANGING_UP
+
+    @property
     def queued_bytes(self) -> int:
         """Outbound audio that is not yet due."""
         return self._outbound.queued_bytes
