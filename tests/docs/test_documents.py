@@ -161,13 +161,13 @@ def test_every_reason_of_a_drop_is_in_the_reference() -> None:
     source = "\n".join(path.read_text() for folder in ("core", "calls") for path in (SOURCE / folder).glob("*.py"))
     found = set(
         re.findall(
-            r"""inbound_drops\["(\w+)"\]|drop_delivered\(\w+, "(\w+)"\)|dropped, reason = .*"(\w+)"$""",
+            r"""inbound_drops\["(\w+)"\]|drop_delivered\(.+, "(\w+)"\)|reason = "(\w+)" if .* else "(\w+)"$""",
             source,
             re.MULTILINE,
         )
     )
     reasons = {reason for groups in found for reason in groups if reason}
-    assert {"slow_handler", "unread", "before_start"} <= reasons
+    assert {"slow_handler", "hanging_up", "unread", "before_start"} <= reasons
     assert reasons <= codes("docs/quick-reference.md")
 
 
