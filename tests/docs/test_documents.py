@@ -161,7 +161,7 @@ def test_every_reason_of_a_drop_is_in_the_reference() -> None:
     source = "\n".join(path.read_text() for folder in ("core", "calls") for path in (SOURCE / folder).glob("*.py"))
     found = set(
         re.findall(
-            r"""inbound_drops\["(\w+)"\]|drop_delivered\(\w+, "(\w+)"\)|dropped, reason = .*"(\w+)"$""",
+            r"""inbound_drops\["(\w+)"\]|Undelivered\(\w+, "(\w+)"\)|dropped, reason = .*"(\w+)"$""",
             source,
             re.MULTILINE,
         )
