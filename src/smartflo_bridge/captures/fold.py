@@ -76,7 +76,7 @@ class Replay:
         Raises:
             CaptureError: it holds none.
         """
-        for effect in self.session.handle(_input_in(record), record.t / 1e9):
+        for effect in self.session.handle(input_in(record), record.t / 1e9):
             if isinstance(effect, Send):
                 self.pending.append(encode_outgoing_event(effect.event))
 
@@ -114,7 +114,7 @@ def fold(header: Header, records: Iterable[Record]) -> Fold:
     return result
 
 
-def _input_in(record: Record) -> Input:
+def input_in(record: Record) -> Input:
     """Return what the session was given, as the actor gives it."""
     text = record.wire if record.dir == "in" else None
     if text is not None:
