@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from smartflo_bridge.captures.fold import Replay, input_in
-from smartflo_bridge.captures.format import CaptureError, Header, Record, given_record, message_record
+from smartflo_bridge.captures.fold import Replay, difference_at_end, input_in
+from smartflo_bridge.captures.format import CaptureError, Header, Record, end_record, given_record, message_record
 from smartflo_bridge.captures.json_text import Path, rewrite
 from smartflo_bridge.captures.noise import noise_like
 from smartflo_bridge.captures.pseudonyms import Pseudonyms
@@ -203,4 +203,6 @@ class _Shadow:
             expected, said = self._old.take(), self._new.take()
             if expected == old.wire and said is not None:
                 return message_record(old.t, "out", said)
+        elif old.dir == "end" and difference_at_end(old, self._old.session) == (None, None):
+            return msgspec.structs.replace(new, ledger=end_record(old.t, self._new.session).ledger)
         return new

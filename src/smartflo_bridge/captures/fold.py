@@ -98,7 +98,7 @@ def fold(header: Header, records: Iterable[Record]) -> Fold:
             break
         captured, now = (record.wire, replay.take()) if record.dir == "out" else (None, replay.take())
         if record.dir == "end" and now is None:
-            captured, now = _ends(record, replay.session)
+            captured, now = difference_at_end(record, replay.session)
             result.is_complete = True
         if captured != now:
             at_ns = given[-1].t if captured is None and given else record.t
@@ -129,8 +129,8 @@ def input_in(record: Record) -> Input:
     return given
 
 
-def _ends(captured: Record, session: Session) -> tuple[bytes | None, bytes | None]:
-    """Return the first fact about the end that differs, as it was and as it is; twice None if none does.
+def difference_at_end(captured: Record, session: Session) -> tuple[bytes | None, bytes | None]:
+    """Return the first fact about a call's end that differs, as it was and as it is; twice None if none does.
 
     A ledger of today may count what one of yesterday did not: only what was captured is compared.
     """

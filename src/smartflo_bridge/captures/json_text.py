@@ -15,7 +15,7 @@ Path = tuple[str, ...]
 
 Replace = Callable[[Path, str], str]
 
-_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*(?:"|$)|[{}\[\]:,]|[^\s{}\[\]:,"]+', re.DOTALL)
+_TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*(?:"|$)|[{}\[\]:,]|[^\s{}\[\]:,"]+', re.DOTALL)
 _WORDS = ("true", "false", "null")
 
 
