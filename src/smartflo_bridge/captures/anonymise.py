@@ -25,6 +25,9 @@ from smartflo_bridge.core.signals import Malformed, PeerLost, Signal
 ENTRY_SECONDS = 4.0
 """Keys pressed so close together are one entry, of a card's or an account's number. IVRs commonly wait 3 to 5 s a key."""
 
+LONGEST_NUMBER = len(str(2**53))
+"""Digits; see `core.incoming.Number`."""
+
 _IDS = {("streamSid",), ("start", "streamSid"), ("start", "callSid"), ("start", "accountSid"), ("stop", "callSid")}
 _IDS |= {("stop", "accountSid"), ("call_sid",)}
 
@@ -160,6 +163,8 @@ class Anonymiser:
         return self._pseudonyms.text(text)
 
     def _bare(self, path: Path, text: str) -> str:
+        if path == ("dtmf", "digit") and len(text) == len(self._key):
+            return self._key
         return text if path in _COUNTERS and text.isdecimal() else self._number_or_words(text)
 
     def _number_or_words(self, text: str) -> str:
@@ -167,10 +172,12 @@ class Anonymiser:
         mantissa, letter, exponent = text.partition("e" if "e" in text else "E")
         if not mantissa.strip("-0123456789.") and mantissa.strip("-."):
             new = self._pseudonyms.number(mantissa)
-            digits = new.removeprefix("-")
-            if digits.startswith("0") and digits[1:2].isdecimal():  # JSON has no leading zeros
-                new = new.replace("0", "1", 1)
-            return f"{new}{letter}{exponent}"
+            sign = "-" * new.startswith("-")
+            digits = new.removeprefix(sign)
+            # JSON has no leading zeros, and a number of the platform's is at most 2**53.
+            if (digits.startswith("0") and digits[1:2].isdecimal()) or len(digits) >= LONGEST_NUMBER:
+                digits = f"1{digits[1:]}"
+            return f"{sign}{digits}{letter}{exponent}"
         return self._pseudonyms.text(text)
 
     def _name(self, _: Path, text: str) -> str:

@@ -101,18 +101,20 @@ class CaptureWriter:
         self._thread.join(timeout_seconds)
 
     def _write(self) -> None:
+        opened: set[CaptureFile] = set()
         dirty: set[CaptureFile] = set()
         while (job := self._queue.get()) is not None:
             file, text, record, size = job
             file.write(record if text is None else message_record(record.t, record.dir, text))
             self._written_bytes += size
             dirty.add(file)
+            (opened.discard if file.is_closed else opened.add)(file)
             if self._queue.empty():
                 for written in dirty:
                     written.flush()
                 dirty.clear()
-        for written in dirty:
-            written.flush()
+        for left in opened:
+            left.close()
 
     def _prune(self) -> None:
         while True:

@@ -99,6 +99,7 @@ class CaptureFile:
         compresses: whether it is compressed.
 
     Attributes:
+        is_closed: nothing more will come of it.
         is_over: nothing more is written. The main loop may set it too, and then has a cut written as the last line.
     """
 
@@ -112,12 +113,12 @@ class CaptureFile:
             encode_line(Header(FORMAT_VERSION, __version__, f"{self._began:%Y-%m-%dT%H:%M:%SZ}", settings))
         ]
         self._stream: Stream | None = None
-        self._is_closed = False
+        self.is_closed = False
         self.is_over = False
 
     def write(self, record: Record) -> None:
         """Write a line; open the file at the first that names the stream."""
-        if self._is_closed:
+        if self.is_closed:
             return
         try:
             self._write(record)
@@ -126,10 +127,19 @@ class CaptureFile:
 
     def flush(self) -> None:
         """Hand what is written to the operating system."""
-        if self._stream is None or self._is_closed:
+        if self._stream is None or self.is_closed:
             return
         try:
             self._stream.flush()
+        except OSError as error:
+            self._give_up(error)
+
+    def close(self) -> None:
+        """Leave the file as it is: the bridge ends before the call."""
+        if self.is_closed:
+            return
+        try:
+            self._close()
         except OSError as error:
             self._give_up(error)
 
@@ -164,7 +174,7 @@ class CaptureFile:
         self._waiting.clear()
 
     def _close(self) -> None:
-        self.is_over = self._is_closed = True
+        self.is_over = self.is_closed = True
         self._waiting.clear()
         if self._stream is not None:
             self._stream.close()

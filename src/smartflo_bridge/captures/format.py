@@ -13,7 +13,8 @@ A capture that met a limit ends with `{"t":...,"dir":"cut","reason":"..."}`, one
 """
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -174,13 +175,20 @@ def _lines(file: Path) -> Iterator[bytes]:
 
 
 def _chunks(file: Path) -> Iterator[bytes]:
-    inflater = zlib.decompressobj(wbits=31) if file.name.endswith(COMPRESSED) else None
     with file.open("rb") as stream:
-        while chunk := stream.read(_CHUNK_BYTES):
-            if inflater is None:
-                yield chunk
-                continue
-            try:
-                yield inflater.decompress(chunk)
-            except zlib.error:
-                return  # rubbish behind the last flush
+        chunks = iter(lambda: stream.read(_CHUNK_BYTES), b"")
+        yield from _inflated(chunks) if file.name.endswith(COMPRESSED) else chunks
+
+
+def _inflated(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Decompress up to the cut, which may have rubbish behind it."""
+    inflater = zlib.decompressobj(wbits=31)
+    for chunk in chunks:
+        before = inflater.copy()
+        try:
+            yield inflater.decompress(chunk)
+        except zlib.error:
+            with suppress(zlib.error):
+                for at in range(len(chunk)):
+                    yield before.decompress(chunk[at : at + 1])
+            return

@@ -41,9 +41,11 @@ def rewrite(text: str, *, value: Replace, bare: Replace = _kept, name: Replace =
         end = match.end()
         if piece.startswith('"'):
             old = _unquoted(piece)
-            new = (name if walk.expects_name else value)(walk.path, old)
-            parts.append(piece if new == old else _quoted(new))
-            walk.pass_string(old)
+            said = _inner(piece) if old is None else old
+            new = (name if walk.expects_name else value)(walk.path, said)
+            quoted = _quoted(new) if old is not None else f'"{new}{piece[1 + len(said) :]}'
+            parts.append(piece if new == said else quoted)
+            walk.pass_string(said)
         elif piece in "{}[]:,":
             parts.append(piece)
             walk.pass_mark(piece)
@@ -87,12 +89,16 @@ class _Walk:
             self._members[-1] = None
 
 
-def _unquoted(piece: str) -> str:
-    """Return what a string says; one that is broken says what stands there."""
+def _unquoted(piece: str) -> str | None:
+    """Return what a string says; None if it is broken."""
     try:
         return str(json.loads(piece, strict=False))
     except ValueError:
-        return piece[1:].removesuffix('"')
+        return None
+
+
+def _inner(piece: str) -> str:
+    return piece[1:].removesuffix('"')
 
 
 def _quoted(text: str) -> str:
