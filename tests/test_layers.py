@@ -15,7 +15,8 @@ LAYERS: dict[str, set[str]] = {
     "calls": {"core", "log", "version"},
     "handlers": {"core", "calls", "log", "version"},
     "agents": {"core", "calls", "log", "version"},
-    "captures": {"core", "calls", "log", "version"},
+    # A replay plays the platform's part, whose playout clock is the simulator's. That one knows nothing of captures.
+    "captures": {"core", "calls", "simulator", "log", "version"},
     "simulator": {"core", "log", "version"},
     "server": {"core", "calls", "handlers", "agents", "captures", "config", "log", "version"},
     "cli": {"core", "calls", "handlers", "agents", "captures", "simulator", "server", "config", "log", "version"},
@@ -37,7 +38,7 @@ PURE = {
     "string",
 }
 PURE |= {"typing", "warnings", "smartflo_bridge"}
-KNOW_WEBSOCKETS = ("server/listener", "simulator/", "captures/player", "captures/replay", "cli/")
+KNOW_WEBSOCKETS = ("server/listener", "simulator/", "captures/player", "cli/")
 
 
 def imports(node: ast.AST) -> set[str]:

@@ -43,6 +43,9 @@ class Config(SessionSettings, frozen=True, kw_only=True):
     lame_duck_seconds: Annotated[float, Meta(ge=0, le=600)] = 5.0
     drain_seconds: Annotated[float, Meta(ge=0, le=86400)] = 300.0
     capture_dir: str = ""
+    capture_compress: bool = False
+    capture_max_megabytes: Annotated[float, Meta(gt=0, le=100_000)] = 200.0
+    capture_keep_days: Annotated[float, Meta(gt=0, le=36_500)] = 30.0
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     def session_settings(self) -> SessionSettings:

@@ -7,7 +7,7 @@ import pytest
 from core.support import SID, dtmf, interrupt, mark, media, message, place, speech, start, stop, streaming
 from smartflo_bridge.core.incoming import parse_incoming_event
 from smartflo_bridge.core.ledger import Ledger
-from smartflo_bridge.core.signals import HandlerDone, Malformed
+from smartflo_bridge.core.signals import HandlerDone, Malformed, Undelivered
 
 
 def test_an_empty_ledger_is_balanced():
@@ -61,9 +61,11 @@ def test_what_a_handler_was_too_slow_for_comes_back():
     """Audio that was delivered and then dropped from the queue moves from one account to the other."""
     call = streaming()
     call.give(media(speech(800)), media(speech(800)))
-    call.session.drop_delivered(800, "slow_handler")
+    assert call.give(Undelivered(800, "slow_handler")) == []
     ledger = call.session.ledger
     assert (ledger.received_bytes, ledger.delivered_bytes, ledger.inbound_drops) == (1_600, 800, {"slow_handler": 800})
+    assert call.give(stop(), Undelivered(320, "unread")) == ["deliver stop", "close completed 1000"]
+    assert (ledger.delivered_bytes, ledger.inbound_drops) == (480, {"slow_handler": 800, "unread": 320})
     assert ledger.balanced
 
 

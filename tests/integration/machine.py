@@ -27,14 +27,16 @@ def again_if_starved(measure: Callable[P, T]) -> Callable[P, T]:
 
     @functools.wraps(measure)
     def measured(*args: P.args, **kwargs: P.kwargs) -> T:
-        for _ in range(ATTEMPTS - 1):
+        for attempt in range(1, ATTEMPTS + 1):
             began_at, waited = time.monotonic(), _waited_seconds()
             try:
                 return measure(*args, **kwargs)
-            except GapsError:
-                if _waited_seconds() - waited < STARVED_SHARE * (time.monotonic() - began_at):
+            except GapsError as error:
+                share = (_waited_seconds() - waited) / (time.monotonic() - began_at)
+                if share < STARVED_SHARE or attempt == ATTEMPTS:
+                    error.add_note(f"attempt {attempt}: something waited for a CPU during {share:.0%} of the time")
                     raise
-        return measure(*args, **kwargs)
+        raise AssertionError("unreachable")
 
     return measured
 

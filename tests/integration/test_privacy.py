@@ -30,6 +30,16 @@ SECRETS = [
     "query-secret",
     "header-secret",
 ]
+MALFORMED = [
+    "{json-secret",
+    '["json-secret"]',
+    '{"event":{"json-secret":1}}',
+    '{"event":"start","start":"tag-secret"}',
+    '{"event":"start","sequenceNumber":"json-secret-that-is-longer-than-any-number","streamSid":"x"}',
+    '{"event":"media","media":{"payload":"bad-base64-secret!"}}',
+    f'{{"event":"{"tag-secret" * 20}"}}',
+    b'{"event":"stop","stop":{"reason":"reason-secret\xff"}}',
+]
 FORGED = "2031-01-01 00:00:00,000 ERROR   forged"
 
 
@@ -53,12 +63,7 @@ def test_nothing_private_is_logged(tmp_path: Path) -> None:
             await platform.say("mark", mark={"name": "mark-secret"})
             await platform.say("dtmf", dtmf={"digit": "digit-too-long-80801"})
             await platform.say("event-secret", more="json-secret")
-            for text in (
-                "{json-secret",
-                '["json-secret"]',
-                '{"event":{"json-secret":1}}',
-                '{"event":"start","start":"tag-secret"}',
-            ):
+            for text in MALFORMED:
                 await send(text)
             await send(b'{"event":"media","media":{"payload":"' + base64.b64encode(voice) + b'"')
             await platform.press("#7#9#5")  # at which the handler fails
@@ -73,6 +78,10 @@ def test_nothing_private_is_logged(tmp_path: Path) -> None:
             await daemon.log.seen("call started", 3)
             await platform.connection.close(4000, "close-secret")
         await daemon.log.seen("call ended", 3)
+        for number, text in enumerate(MALFORMED):  # of each kind, the first is told in each call
+            async with dialled(f"{daemon.url}?token={TOKEN}") as platform:
+                await platform.connection.send(text)
+                await daemon.log.seen("kind=(malformed|unknown_event)", 3 + number)
 
     (tmp_path / "stream.token").write_text(f"{TOKEN}\n")
     with Daemon(

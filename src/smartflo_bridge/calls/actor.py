@@ -18,7 +18,7 @@ from smartflo_bridge.core.errors import ProtocolError
 from smartflo_bridge.core.incoming import MediaEvent, StartEvent, parse_incoming_event
 from smartflo_bridge.core.outgoing import encode_outgoing_event
 from smartflo_bridge.core.session import Input, Session
-from smartflo_bridge.core.signals import Drained, HandlerDone, Malformed, Opened, PeerLost, Refused, Tick
+from smartflo_bridge.core.signals import Drained, HandlerDone, Malformed, Opened, PeerLost, Refused, Tick, Undelivered
 from smartflo_bridge.log import end_of_call, line
 
 PORTION = 64
@@ -157,10 +157,10 @@ class _Actor:
             self._begin(event)
         if self._handling is None:
             if isinstance(event, MediaEvent):
-                self.session.drop_delivered(len(event.media.payload), "refused")
+                self.inbox.put(Undelivered(len(event.media.payload), "refused"))
         elif dropped := self._handling.deliver(event):
             reason = "hanging_up" if self.session.is_hanging_up else "slow_handler"
-            self.session.drop_delivered(dropped, reason)
+            self.inbox.put(Undelivered(dropped, reason))
 
     def _begin(self, start: StartEvent) -> None:
         """Start the handler; refuse a stream that is being served already."""
@@ -205,7 +205,7 @@ class _Actor:
             self._setup.registry.remove(self._handling.call)
             left = self._handling.settle()
             if left:
-                self.session.drop_delivered(left, "unread")
+                self._take(Undelivered(left, "unread"), at_ns)
             _log.info(end_of_call(self.session, at_ns / 1e9))
         for tap in self._taps:
             tap.ended(at_ns, self.session)

@@ -1,34 +1,35 @@
 """Writing captures: a tap for each call, and one thread that puts what they saw into files.
 
 The main loop only appends to a queue. The thread encodes, and hands to the operating system whenever the queue is empty,
-so that a killed process loses at most what was just said. A disk that is full ends captures, not calls.
+so that a killed process loses at most what was just said. A disk that is full ends captures, not calls. A second thread
+deletes what has been kept long enough.
 """
 
 import logging
 import os
 import queue
-import re
 import threading
-from datetime import UTC, datetime
+import time
 from pathlib import Path
-from typing import BinaryIO
 
-import msgspec
-
-from smartflo_bridge.captures.format import FORMAT_VERSION, NO_MESSAGE, Header, Record, encode_line, message_record
-from smartflo_bridge.core.commands import Command
+from smartflo_bridge.captures.file import CaptureFile
+from smartflo_bridge.captures.format import Record, cut_record, end_record, given_record, message_record
+from smartflo_bridge.captures.retention import prune
+from smartflo_bridge.core.commands import Command, Play
 from smartflo_bridge.core.errors import ConfigError
 from smartflo_bridge.core.session import Session
 from smartflo_bridge.core.settings import SessionSettings
 from smartflo_bridge.core.signals import Signal
 from smartflo_bridge.log import line
-from smartflo_bridge.version import __version__
 
-MAX_WAITING = 50_000
-"""Lines that may wait for the disk, of all calls: 100 calls for some ten seconds. Beyond, captures are cut short."""
+MAX_WAITING_BYTES = 64 << 20
+"""What may wait for the disk, of all calls: 100 calls for some ten seconds. Beyond, captures are cut short."""
 
-MAX_BEFORE_START = 1000
-"""Lines kept of a connection whose stream has not started: its file gets its name from the stream."""
+LINE_BYTES = 500
+"""What a waiting line takes beside its message, at most: two objects and a place in the queue."""
+
+PRUNE_SECONDS = 3600.0
+"""Between two looks for captures that are too old: kept an hour too long is near enough for a limit in days."""
 
 _log = logging.getLogger(__name__)
 
@@ -39,12 +40,23 @@ class CaptureWriter:
     Args:
         directory: made if it is not there, readable by us alone.
         settings: the sessions', for the header.
+        max_megabytes: of one file; a megabyte has a million bytes.
+        keep_days: how long after its last line a capture is deleted, at the start and every hour.
+        compresses: whether files are compressed.
 
     Raises:
         ConfigError: the directory cannot be made or written to.
     """
 
-    def __init__(self, directory: Path, settings: SessionSettings) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        settings: SessionSettings,
+        *,
+        max_megabytes: float = 200.0,
+        keep_days: float = 30.0,
+        compresses: bool = False,
+    ) -> None:
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
@@ -55,44 +67,72 @@ class CaptureWriter:
             raise ConfigError(msg)
         self.directory = directory
         self.settings = settings
-        self._queue: queue.SimpleQueue[tuple[_CaptureFile, bytes | None, Record] | None] = queue.SimpleQueue()
+        self._max_bytes = round(max_megabytes * 1e6)
+        self._keep_seconds = keep_days * 86400
+        self._compresses = compresses
+        self._queue: queue.SimpleQueue[tuple[CaptureFile, bytes | None, Record, int] | None] = queue.SimpleQueue()
+        self._put_bytes = 0  # written by the main loop
+        self._written_bytes = 0  # written by the thread
+        self._is_closed = threading.Event()
         self._thread = threading.Thread(target=self._write, name="captures", daemon=True)
         self._thread.start()
+        threading.Thread(target=self._prune, name="captures-retention", daemon=True).start()
 
     def tap(self) -> "CaptureTap":
         """Return a tap for a new call."""
-        return CaptureTap(self, _CaptureFile(self.directory, self.settings))
+        file = CaptureFile(self.directory, self.settings, max_bytes=self._max_bytes, compresses=self._compresses)
+        return CaptureTap(self, file)
 
-    def put(self, file: "_CaptureFile", record: Record, text: bytes | None = None) -> None:
-        """Have a line written; `text` is a message that the thread puts into the record."""
-        if self._queue.qsize() < MAX_WAITING:
-            self._queue.put((file, text, record))
-        else:
-            file.is_cut = True
+    def put(self, file: CaptureFile, record: Record, text: bytes | None = None, size: int = 0) -> None:
+        """Have a line written; `text` is a message that the thread puts into the record, `size` that of a command."""
+        if file.is_over:
+            return
+        if self._put_bytes - self._written_bytes > MAX_WAITING_BYTES:
+            file.is_over = True
+            text, record = None, cut_record(record.t, "the disk is too slow")
+        size += LINE_BYTES + (len(text) if text else 0)
+        self._put_bytes += size
+        self._queue.put((file, text, record, size))
 
     def close(self, timeout_seconds: float = 2.0) -> None:
         """Write what waits, within the time-out."""
+        self._is_closed.set()
         self._queue.put(None)
         self._thread.join(timeout_seconds)
 
     def _write(self) -> None:
-        dirty: set[_CaptureFile] = set()
+        opened: set[CaptureFile] = set()
+        dirty: set[CaptureFile] = set()
         while (job := self._queue.get()) is not None:
-            file, text, record = job
+            file, text, record, size = job
             file.write(record if text is None else message_record(record.t, record.dir, text))
+            self._written_bytes += size
             dirty.add(file)
+            (opened.discard if file.is_closed else opened.add)(file)
             if self._queue.empty():
                 for written in dirty:
                     written.flush()
                 dirty.clear()
-        for written in dirty:
-            written.flush()
+        for left in opened:
+            left.close()
+
+    def _prune(self) -> None:
+        while True:
+            try:
+                deleted = prune(self.directory, self._keep_seconds, time.time())
+            except OSError as error:
+                _log.warning(line("old captures could not be deleted", reason=error.strerror or str(error)))
+            else:
+                if deleted:
+                    _log.info(line("old captures deleted", files=deleted))
+            if self._is_closed.wait(PRUNE_SECONDS):
+                return
 
 
 class CaptureTap:
     """Shows one call to the writer: see `calls.tap`."""
 
-    def __init__(self, writer: CaptureWriter, file: "_CaptureFile") -> None:
+    def __init__(self, writer: CaptureWriter, file: CaptureFile) -> None:
         self._writer = writer
         self._file = file
 
@@ -102,10 +142,8 @@ class CaptureTap:
 
     def given(self, at_ns: int, given: Command | Signal) -> None:
         """Keep a command or a signal."""
-        if isinstance(given, Command):
-            self._writer.put(self._file, Record(at_ns, "do", command=given))
-        else:
-            self._writer.put(self._file, Record(at_ns, "do", signal=given))
+        size = len(given.ulaw) if isinstance(given, Play) else 0
+        self._writer.put(self._file, given_record(at_ns, given), size=size)
 
     def message_out(self, at_ns: int, text: bytes) -> None:
         """Keep a message of ours."""
@@ -113,84 +151,4 @@ class CaptureTap:
 
     def ended(self, at_ns: int, session: Session) -> None:
         """Keep how it ended."""
-        ledger = msgspec.to_builtins(session.ledger)
-        self._writer.put(self._file, Record(at_ns, "end", termination=str(session.termination), ledger=ledger))
-
-
-class _CaptureFile:
-    """One call's file. Only the writer's thread calls it."""
-
-    def __init__(self, directory: Path, settings: SessionSettings) -> None:
-        self._directory = directory
-        self._began = datetime.now(UTC)
-        header = Header(FORMAT_VERSION, __version__, f"{self._began:%Y-%m-%dT%H:%M:%SZ}", settings)
-        self._waiting = [encode_line(header)]
-        self._file: BinaryIO | None = None
-        self._has_failed = False
-        self.is_cut = False
-
-    def write(self, record: Record) -> None:
-        """Write a line; open the file at the first that names the stream."""
-        if self._has_failed:
-            return
-        if self.is_cut:
-            self._fail("the disk is too slow")
-            return
-        try:
-            if self._file is not None:
-                self._file.write(encode_line(record))
-            elif len(self._waiting) < MAX_BEFORE_START:
-                self._waiting.append(encode_line(record))
-                self._open_if_started(record)
-            if record.dir == "end" and self._file is not None:
-                self._file.close()
-        except OSError as error:
-            self._fail(error.strerror or str(error))
-
-    def flush(self) -> None:
-        """Hand what is written to the operating system."""
-        if self._file is not None and not self._file.closed:
-            try:
-                self._file.flush()
-            except OSError as error:
-                self._fail(error.strerror or str(error))
-
-    def _open_if_started(self, record: Record) -> None:
-        name = _stream_sid_of(record)
-        if name is None:
-            return
-        safe = re.sub(r"[^A-Za-z0-9._-]", "_", name)[:64]
-        path = self._directory / f"{self._began:%Y%m%dT%H%M%S}-{safe}-{os.urandom(2).hex()}.capture.jsonl"
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        self._file = os.fdopen(descriptor, "wb")
-        self._file.writelines(self._waiting)
-        self._waiting.clear()
-
-    def _fail(self, reason: str) -> None:
-        self._has_failed = True
-        self._waiting.clear()
-        _log.warning(line("capture cut short", reason=reason))
-        if self._file is not None:
-            try:
-                self._file.close()
-            except OSError:
-                _log.debug("the rest of a capture could not be written")
-
-
-class _Start(msgspec.Struct, rename="camel"):
-    event: str
-    stream_sid: str | None = None
-    start: dict[str, object] | None = None
-
-
-def _stream_sid_of(record: Record) -> str | None:
-    """Return the stream that a `start` names; None for any other line."""
-    if record.dir != "in" or record.message == NO_MESSAGE:
-        return None
-    try:
-        start = msgspec.json.decode(record.message, type=_Start)
-    except msgspec.ValidationError:
-        return None
-    return (
-        str(start.stream_sid or (start.start or {}).get("streamSid") or "unnamed") if start.event == "start" else None
-    )
+        self._writer.put(self._file, end_record(at_ns, session))

@@ -10,7 +10,7 @@ from smartflo_bridge.version import __version__
 COMMANDS = {
     "serve": "Answer calls.",
     "call": "Place simulated calls, as the platform would.",
-    "replay": "Play a captured call to a live server.",
+    "replay": "Replay a captured call: exactly, to a live server, or to new callers.",
     "check-config": "Check a configuration and print what is in force.",
 }
 

@@ -41,6 +41,11 @@ class Ledger(msgspec.Struct):
             self.anomalies["sequence_gap"] += 1
         self.last_sequence = sequence
 
+    def note_undelivered(self, byte_count: int, reason: str) -> None:
+        """Count as dropped what was delivered and never reached the handler."""
+        self.delivered_bytes -= byte_count
+        self.inbound_drops[reason] += byte_count
+
     @property
     def balanced(self) -> bool:
         """True if no byte is unaccounted for. Only meaningful when nothing is queued any more."""

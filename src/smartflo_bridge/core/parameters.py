@@ -37,7 +37,7 @@ def flatten_parameters(value: object) -> dict[str, str]:
     for name, member in value.items():
         _put(outright, name, member)
         if isinstance(member, str):
-            for inner, inner_member in (_object_in(member) or _pair_in(member)).items():
+            for inner, inner_member in (_object_in(member) or pair_in(member)).items():
                 _put(nested, inner, inner_member)
     return _bounded(outright | {name: text for name, text in nested.items() if name not in outright})
 
@@ -59,7 +59,7 @@ def _object_in(text: str) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def _pair_in(text: str) -> dict[str, str]:
+def pair_in(text: str) -> dict[str, str]:
     """Return the "key:value" that a string holds, or nothing. A time of day or a URL is no such pair."""
     match = _PAIR.fullmatch(text)
     return {match[1]: match[2]} if match else {}

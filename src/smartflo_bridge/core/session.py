@@ -13,21 +13,23 @@ from typing import assert_never
 
 from smartflo_bridge.core import incoming, outgoing
 from smartflo_bridge.core.commands import AwaitRoom, Command, HangUp, Interrupt, PlaceMark, Play
-from smartflo_bridge.core.effects import (
-    Close,
-    Deliver,
-    Effect,
-    HandlerEvent,
-    Notice,
-    Send,
-    Termination,
-)
+from smartflo_bridge.core.effects import Close, Deliver, Effect, HandlerEvent, Notice, Send, Termination
 from smartflo_bridge.core.incoming import IncomingEvent
 from smartflo_bridge.core.ledger import Ledger
 from smartflo_bridge.core.limits import Limits
 from smartflo_bridge.core.outbound import Outbound, Refusal
 from smartflo_bridge.core.settings import HangUpWay, SendConnected, SessionSettings
-from smartflo_bridge.core.signals import Drained, HandlerDone, Malformed, Opened, PeerLost, Refused, Signal, Tick
+from smartflo_bridge.core.signals import (
+    Drained,
+    HandlerDone,
+    Malformed,
+    Opened,
+    PeerLost,
+    Refused,
+    Signal,
+    Tick,
+    Undelivered,
+)
 
 Input = IncomingEvent | Command | Signal
 
@@ -52,6 +54,7 @@ class Session:
         self.stream_sid: str | None = None
         self.call_sid: str | None = None
         self._inner_sid: str | None = None  # a second name of the stream, where `start` gave two
+        self.close: Close | None = None
         self.termination: Termination | None = None
         self.ledger = Ledger()
         self._settings = settings
@@ -89,11 +92,13 @@ class Session:
     def handle(self, given: Input, now: float) -> list[Effect]:
         """Take one input at its time, and return everything that is to be done by now, in order."""
         self._effects = []
+        if isinstance(given, Undelivered):
+            self.ledger.note_undelivered(given.byte_count, given.reason)
         if self.is_over:
             self._account_after_end(given, now)
             return self._effects
         match given:
-            case Tick():
+            case Tick() | Undelivered():
                 pass
             case Play() | PlaceMark() | AwaitRoom() | Interrupt() | HangUp():
                 self._obey(given, now)
@@ -109,11 +114,6 @@ class Session:
             self._effects += self._outbound.release(now)
             self._keep_time(now)
         return self._effects
-
-    def drop_delivered(self, byte_count: int, reason: str) -> None:
-        """Count audio that was handed to the delivery queue and never reached the handler."""
-        self.ledger.delivered_bytes -= byte_count
-        self.ledger.inbound_drops[reason] += byte_count
 
     # --- The platform's events
 
@@ -282,7 +282,7 @@ class Session:
         self._effects += self._outbound.close(now)
         self.state = State.STOPPED
         self._refusal = Refusal.CALL_ENDED
-        self.termination = close.termination
+        self.close, self.termination = close, close.termination
         self._effects.append(close)
 
     def _account_after_end(self, given: Input, now: float) -> None:

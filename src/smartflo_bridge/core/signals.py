@@ -45,8 +45,15 @@ class Refused(_Signal, frozen=True, tag="refused"):
     reason: str
 
 
+class Undelivered(_Signal, frozen=True, tag="undelivered"):
+    """Audio that was handed over for delivery never reached the handler; `reason` is the drop's name in the ledger."""
+
+    byte_count: int
+    reason: str
+
+
 class Drained(_Signal, frozen=True, tag="drained"):
     """The time that a draining bridge gave its live calls is over."""
 
 
-Signal = Opened | Tick | Malformed | PeerLost | HandlerDone | Refused | Drained
+Signal = Opened | Tick | Malformed | PeerLost | HandlerDone | Refused | Undelivered | Drained

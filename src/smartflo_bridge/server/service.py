@@ -80,10 +80,10 @@ class Service:
     requests: StopRequests = field(default_factory=StopRequests)
 
 
-async def run_service(config: Config, config_dir: Path) -> None:
-    """Serve until a signal asks to stop, and then until the drain is over."""
+async def run_service(config: Config, config_dir: Path, handler: Handler | None = None) -> None:
+    """Serve until a signal asks to stop, and then until the drain is over. For `handler` see `serving`."""
     with fed_watchdog():  # also while we drain: a loop that turns is not to be killed
-        async with serving(config, config_dir) as service:
+        async with serving(config, config_dir, handler) as service:
             service.requests.listen_to_signals()
             notify("READY=1")
             await service.requests.stop.wait()
@@ -101,7 +101,7 @@ async def serving(config: Config, config_dir: Path, handler: Handler | None = No
     chosen = handler or find_handler(config.handler)
     registry = Registry(config.max_calls)
     status = Status(registry)
-    captures = CaptureWriter(Path(config.capture_dir), config.session_settings()) if config.capture_dir else None
+    captures = _capture_writer(config)
     call_sock, health_sock = _open_sockets(config, access)
     home = HandlerLoop.main() if is_built_in else HandlerLoop.in_thread()
 
@@ -140,6 +140,18 @@ async def serving(config: Config, config_dir: Path, handler: Handler | None = No
         if captures is not None:
             captures.close()
         _log.info(line("stopped", calls_served=registry.calls_served))
+
+
+def _capture_writer(config: Config) -> CaptureWriter | None:
+    if not config.capture_dir:
+        return None
+    return CaptureWriter(
+        Path(config.capture_dir),
+        config.session_settings(),
+        max_megabytes=config.capture_max_megabytes,
+        keep_days=config.capture_keep_days,
+        compresses=config.capture_compress,
+    )
 
 
 def _open_sockets(config: Config, access: Access) -> tuple[socket.socket, socket.socket]:
