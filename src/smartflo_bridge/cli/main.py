@@ -11,6 +11,7 @@ COMMANDS = {
     "serve": "Answer calls.",
     "call": "Place simulated calls, as the platform would.",
     "replay": "Play a captured call to a live server.",
+    "report": "Draw the picture of a captured call.",
     "check-config": "Check a configuration and print what is in force.",
 }
 
