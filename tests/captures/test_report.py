@@ -8,6 +8,7 @@ import stat
 import zlib
 from array import array
 from html.parser import HTMLParser
+from importlib import resources
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -15,6 +16,7 @@ import pytest
 from click.testing import CliRunner
 
 from made_captures import SID, MadeCall, conversation, loud
+from smartflo_bridge.captures import svg
 from smartflo_bridge.captures.happenings import Kind, happenings
 from smartflo_bridge.captures.lead import lead_columns
 from smartflo_bridge.captures.masking import masked
@@ -176,6 +178,45 @@ def test_the_page_of_a_call_without_audio_or_end_is_a_page() -> None:
         text = page(story_of(call))
         assert text.endswith("</html>\n")
         assert "the capture stops before the end" in text
+
+
+def palettes() -> list[dict[str, str]]:
+    """Return the style's colours by name: light, and dark."""
+    style = resources.files("smartflo_bridge.captures").joinpath("page", "page.css").read_text(encoding="utf-8")
+    return [
+        dict(re.findall(r"--([\w-]+): (#\w{6});", block)) for block in re.findall(r":root \{(.*?)\}", style, re.DOTALL)
+    ]
+
+
+def contrast(one: str, other: str) -> float:
+    """Return the contrast of two colours: WCAG 2.2, relative luminance."""
+
+    def luminance(colour: str) -> float:
+        parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+        red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+    high, low = sorted((luminance(one), luminance(other)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("colours", palettes(), ids=["light", "dark"])
+def test_text_can_be_read(colours: dict[str, str]) -> None:
+    """Every colour that text has stands out from everything that text stands on."""
+    for name in ("ink", "muted", "caller", "us", "turn", "barge-in", "bad"):
+        assert contrast(colours[name], colours["paper"]) >= 4.5, name
+    for ground in ("page", "shade"):
+        assert contrast(colours["muted"], colours[ground]) >= 4.5, ground
+    assert contrast(colours["paper"], colours["caller"]) >= 4.5
+
+
+def test_the_still_picture_has_the_pages_light_colours() -> None:
+    """One palette, written down twice because one of the two is Python."""
+    light, _ = palettes()
+    for name in ("paper", "ink", "muted", "line", "shade", "caller", "us", "turn", "barge-in", "bad"):
+        assert getattr(svg, name.upper().replace("-", "_")) == light[name], name
+    for name in ("caller-soft", "us-soft", "turn-soft", "barge-in-soft"):
+        assert getattr(svg, name.upper().replace("-", "_")) == light[name], name
 
 
 # --- What is masked

@@ -144,11 +144,18 @@ def _gaps(story: Story) -> Iterator[Happening]:
 def _rules(story: Story) -> Iterator[Happening]:
     for finding in story.findings:
         who = "us" if finding.culprit is Culprit.US else "platform"
-        text = f"Rule broken: {finding.text} ({finding.place})"
+        text = f"{finding.text[:1].upper()}{finding.text[1:]} ({finding.place})"
         at = finding.at_seconds
         messages = () if finding.message is None else (finding.message,)
         yield Happening(
-            Kind.RULE, at, at, who, printable(finding.rule), printable(text, 400), Tone.BAD, messages=messages
+            Kind.RULE,
+            at,
+            at,
+            who,
+            printable(finding.rule.replace("_", " ")),
+            printable(text, 400),
+            Tone.BAD,
+            messages=messages,
         )
 
 

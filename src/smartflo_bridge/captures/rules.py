@@ -26,7 +26,7 @@ class Culprit(StrEnum):
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """A broken rule: what, when in seconds since the connection was accepted, and where docs/protocol.md has it.
+    """A broken rule: in words, when in seconds since the connection was accepted, and where docs/protocol.md has it.
 
     `message` is the index of the offending message in what was said; None for one of audio.
     """
@@ -76,7 +76,7 @@ class Rules:
 
     def hear_malformed(self, at_ns: int, reason: str, message: int) -> None:
         """Take note of a message of the platform that cannot be parsed; the reason quotes nothing of it."""
-        self._blame_platform(at_ns, "malformed", reason, "2", message)
+        self._blame_platform(at_ns, "malformed", f"a {reason}", "2", message)
 
     def hear_unknown_mark(self, at_ns: int, message: int) -> None:
         """Take note of an echo that no mark awaits."""
@@ -87,13 +87,13 @@ class Rules:
         if isinstance(event, outgoing.ConnectedEvent):
             return
         if self._stream_sid is None:
-            self._blame_us(at_ns, "sent_before_start", "we sent before the start", "2")
+            self._blame_us(at_ns, "sent_before_start", "something before the start", "2")
         elif event.stream_sid != self._stream_sid:
-            self._blame_us(at_ns, "unknown_stream_sid", "we sent for another stream", "1")
+            self._blame_us(at_ns, "unknown_stream_sid", "something for another stream", "1")
         if self._stopped_ns is not None and at_ns - self._stopped_ns > CROSSING_NS:
-            self._blame_us(at_ns, "sent_after_stop", "we sent after the stop", "2")
+            self._blame_us(at_ns, "sent_after_stop", "something after the stop", "2")
         if mark_is_open:
-            self._blame_us(at_ns, "mark_repeated", "we sent a mark under a name that was still open", "4")
+            self._blame_us(at_ns, "mark_repeated", "a mark under a name that was still open", "4")
         if isinstance(event, outgoing.MediaEvent):
             self._say_media(at_ns, event.media)
 
@@ -120,12 +120,12 @@ class Rules:
     def _say_media(self, at_ns: int, media: outgoing.Media) -> None:
         size = len(media.payload)
         if size == 0:
-            self._blame_us(at_ns, "empty_payload", "we sent an empty payload", "3")
+            self._blame_us(at_ns, "empty_payload", "an empty payload", "3")
         elif size % FRAME_BYTES:
-            text = f"we sent {size} bytes ({size / BYTES_PER_MS:g} ms); a payload is a multiple of {FRAME_BYTES}"
+            text = f"{size} bytes ({size / BYTES_PER_MS:g} ms); a payload is a multiple of {FRAME_BYTES}"
             self._blame_us(at_ns, "misaligned_payload", text, "3")
         if media.chunk != self._last_chunk + 1:
-            text = f"we sent chunk {media.chunk} after chunk {self._last_chunk}"
+            text = f"chunk {media.chunk} after chunk {self._last_chunk}"
             self._blame_us(at_ns, "chunk_out_of_order", text, "1")
         self._last_chunk = media.chunk
 
@@ -138,9 +138,10 @@ class Rules:
         self._last_sequence = sequence
 
     def _blame_us(self, at_ns: int, rule: str, text: str, section: str) -> None:
-        self._add(Finding(at_ns / 1e9, Culprit.US, rule, text, f"protocol, {section}"))
+        self._add(Finding(at_ns / 1e9, Culprit.US, rule, f"we sent {text}", f"protocol, {section}"))
 
     def _blame_platform(self, at_ns: int, rule: str, text: str, section: str, message: int | None) -> None:
+        text = f"the platform sent {text}"
         self._add(Finding(at_ns / 1e9, Culprit.PLATFORM, rule, text, f"protocol, {section}", message))
 
     def _add(self, finding: Finding) -> None:

@@ -115,6 +115,8 @@ def draw_rules(stage: Stage) -> None:
         x = stage.x(one.start)
         stage.add(svg.line(x, CALLER_TOP, x, FLOOR, svg.BAD, width=0.8))
         stage.add(svg.polygon([(x, FLOOR), (x - 5, FLOOR + 9), (x + 5, FLOOR + 9)], svg.BAD))
+    for one in stage.of(Kind.RULE):
+        x = stage.x(one.start)
         labels.add(x + 8, FLOOR + 9, one.label, svg.BAD)
 
 

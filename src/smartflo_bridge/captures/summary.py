@@ -50,8 +50,8 @@ def figures(story: Story) -> list[Figure]:
 
 def rule_counts(findings: Sequence[Finding]) -> list[tuple[str, int, float]]:
     """Return each broken rule in words, how often it was broken, and when first."""
-    counts = Counter(finding.rule for finding in findings)
-    first = {finding.rule: finding for finding in reversed(findings)}
+    counts = Counter((finding.culprit, finding.rule) for finding in findings)
+    first = {(finding.culprit, finding.rule): finding for finding in reversed(findings)}
     return [
         (printable(f"{first[rule].text} ({first[rule].place})", 400), number, first[rule].at_seconds)
         for rule, number in counts.items()
@@ -102,7 +102,7 @@ def _barge_ins(story: Story) -> Figure:
 def _sending(story: Story) -> Figure:
     gaps = [gap for gap in story.gaps if gap.is_ours]
     starved = len(story.gaps) - len(gaps)
-    detail = [f"at most, of {length(story.lead_seconds)} lead", count(len(gaps), "gap")]
+    detail = [f"at most; the lead is {length(story.lead_seconds)}", count(len(gaps), "gap")]
     if starved:
         detail.append(f"{count(starved, 'gap')} of the handler's")
     return Figure("Our audio", f"{length(story.worst_lateness_seconds)} late", "; ".join(detail), is_bad=bool(gaps))
