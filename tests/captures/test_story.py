@@ -10,7 +10,7 @@ from smartflo_bridge.captures.format import message_record
 from smartflo_bridge.captures.playback import Playback
 from smartflo_bridge.captures.rules import Culprit
 from smartflo_bridge.captures.story import Story, tell_story
-from smartflo_bridge.captures.talk import Talk, barge_ins, talks, turns
+from smartflo_bridge.captures.talk import Talk, Turn, barge_ins, talks, turns
 from smartflo_bridge.captures.tracks import Span, pieces_of_arrivals, track_of
 from smartflo_bridge.core.effects import MarkResult
 from smartflo_bridge.core.settings import SessionSettings
@@ -193,12 +193,24 @@ def test_silence_before_our_speech_belongs_to_the_turn() -> None:
 
 def test_what_follows_without_a_word_of_the_caller_is_no_turn() -> None:
     """A second prompt, two seconds later, answers nobody."""
-    assert turns([Span(1, 2)], [Talk(3, 4), Talk(6, 7)], [3, 6]) == turns([Span(1, 2)], [Talk(3, 4)], [3])
+    assert turns([Span(1, 2)], [], [Talk(3, 4), Talk(6, 7)], [3, 6]) == [Turn(2, 3)]
 
 
 def test_who_begins_while_the_caller_speaks_does_not_answer() -> None:
     """Our talk at 2.5 begins inside what the caller says."""
-    assert turns([Span(1, 2), Span(2.2, 3)], [Talk(2.5, 4)], [2.5]) == []
+    assert turns([Span(1, 2), Span(2.2, 3)], [], [Talk(2.5, 4)], [2.5]) == []
+
+
+def test_what_is_said_behind_a_key_answers_the_key() -> None:
+    """The caller says something, presses a key, and a prompt follows."""
+    assert turns([Span(1, 2)], [2.5], [Talk(3, 4)], [3]) == []
+    assert turns([Span(1, 2)], [0.5, 3.5], [Talk(3, 4)], [3]) == [Turn(2, 3)]
+
+
+def test_words_that_cut_us_short_are_answered() -> None:
+    """The caller says "stop" while we speak, a recogniser takes 0.8 s, and we say something else."""
+    assert turns([Span(2, 2.3)], [], [Talk(0, 3.1, was_cut=True), Talk(3.5, 5)], [0, 3.5]) == [Turn(2.3, 3.5)]
+    assert turns([Span(2, 2.3)], [], [Talk(0, 3.1), Talk(3.5, 5)], [0, 3.5]) == []
 
 
 def test_a_word_said_while_we_speak_is_not_answered_by_our_next_breath() -> None:

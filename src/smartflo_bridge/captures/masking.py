@@ -50,9 +50,7 @@ def masked(story: Story) -> Story:
         ending=msgspec.structs.replace(story.ending, stop_reason=_mask_free(story.ending.stop_reason, known)),
         keys=[Key(key.at_ns, DOT, key.message) if key.message in entries else key for key in story.keys],
         marks=[msgspec.structs.replace(mark, name=known(mark.name)) for mark in story.marks],
-        findings=[
-            msgspec.structs.replace(finding, text=_mask_text(known(finding.text))) for finding in story.findings
-        ],
+        findings=[msgspec.structs.replace(finding, text=_mask_text(known(finding.text))) for finding in story.findings],
         said=[_mask_said(said, known, is_entry=index in entries) for index, said in enumerate(story.said)],
     )
 

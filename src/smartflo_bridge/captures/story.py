@@ -102,8 +102,8 @@ def tell_story(header: Header, records: Iterable[Record]) -> Story:
     us = _voice(playback.pieces, length)
     cuts = [clear.at_ns / 1e9 for clear in playback.clears if clear.unheard]
     ours = talks(us.speech, us.track.present, cuts)
-    answers = turns(caller.speech, ours, _sent_at(ours, playback.sendings))
     keys = [key.at_ns / 1e9 for key in transcript.keys]
+    answers = turns(caller.speech, keys, ours, _sent_at(ours, playback.sendings))
     return Story(
         began=header.began,
         software=header.software,

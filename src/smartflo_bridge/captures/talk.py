@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from smartflo_bridge.captures._speech import SpeechDetector
+from smartflo_bridge.captures._speech_stand_in import SpeechDetector
 from smartflo_bridge.captures.tracks import Span
 from smartflo_bridge.core.audio import SAMPLE_RATE_HZ, SILENCE
 
@@ -24,8 +24,8 @@ STALL_SECONDS = 0.2
 OVERLAP_SECONDS = 0.2
 """So long do people speak at once when they merely take turns (Levinson and Torreira 2015): no barge-in if it is all."""
 
-REACTION_SECONDS = 1.0
-"""Speech of ours that is cut so long after the caller has said their word was not cut because of it."""
+REACTION_SECONDS = 2.0
+"""How long after the caller's words a cut may still be their doing: recognisers take up to some 1.5 s."""
 
 EDGE_SECONDS = 0.1
 """Speech that ends so shortly before a `clear` was cut by it: the detector's frames, and the fading of a vowel."""
@@ -110,23 +110,28 @@ def talks(speech: Sequence[Span], present: Sequence[Span], clears: Sequence[floa
     return found
 
 
-def turns(caller: Sequence[Span], ours: Sequence[Talk], sent_at: Sequence[float]) -> list[Turn]:
+def turns(caller: Sequence[Span], keys: Sequence[float], ours: Sequence[Talk], sent_at: Sequence[float]) -> list[Turn]:
     """Return the turns: for each talk of ours that answers the caller, from the end of what they said.
+
+    What was said while we spoke is answered only if it cut us short; and what we say behind a key answers the key.
 
     Args:
         caller: speech.
+        keys: when keys were pressed, in order.
         ours: talks.
         sent_at: for each talk, when the message that holds its first byte was sent.
     """
     found: list[Turn] = []
     ends = [span.end for span in caller]
-    before = 0.0  # the end of the talk before this one
+    not_before = 0.0  # words that ended earlier are not what the next talk answers
     for talk, sent in zip(ours, sent_at, strict=True):
         index = bisect_right(ends, sent) - 1
         is_over_caller = index + 1 < len(caller) and caller[index + 1].start < sent
-        if index >= 0 and ends[index] >= before and not is_over_caller:
-            found.append(Turn(ends[index], sent))
-        before = talk.end
+        if index >= 0 and ends[index] >= not_before and not is_over_caller:
+            key_came = bisect_right(keys, ends[index]) < bisect_right(keys, sent)
+            if not key_came:
+                found.append(Turn(ends[index], sent))
+        not_before = max(talk.start, talk.end - REACTION_SECONDS) if talk.was_cut else talk.end
     return found
 
 
