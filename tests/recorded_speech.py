@@ -9,6 +9,7 @@ of weak fricatives are cut off, at 35 dB room and breath are called speech; in n
 Tones and the sounds of monkeys are not speech, and left out. Used by tests and by `scripts/bench/speech`.
 """
 
+import functools
 import wave
 from pathlib import Path
 
@@ -25,6 +26,7 @@ LABEL_DB = 27.0
 Samples = npt.NDArray[np.float64]
 
 
+@functools.cache
 def prompts() -> dict[str, Samples]:
     """Return all recordings, trimmed to their speech, by name; none where Debian's package is not installed."""
     found = {}
@@ -62,8 +64,9 @@ def line_noise(count: int, dbfs: float | None, colour: str, rng: np.random.Gener
         return np.zeros(count)
     noise = rng.standard_normal(count)
     if colour == "pink":
-        spectrum, hz = np.fft.rfft(noise), np.fft.rfftfreq(count, 1 / SAMPLE_RATE_HZ)
-        noise = np.fft.irfft(np.where(hz < 60, 0, spectrum / np.sqrt(np.maximum(hz, 60))), count)
+        length = 1 << count.bit_length()  # numpy is slow where the length is a prime
+        spectrum, hz = np.fft.rfft(rng.standard_normal(length)), np.fft.rfftfreq(length, 1 / SAMPLE_RATE_HZ)
+        noise = np.fft.irfft(np.where(hz < 60, 0, spectrum / np.sqrt(np.maximum(hz, 60))))[:count]
     elif colour == "hum":
         turn = 2 * np.pi * np.arange(count) / SAMPLE_RATE_HZ
         noise = 0.7 * noise + np.sin(50 * turn) + 0.5 * np.sin(150 * turn + 1)

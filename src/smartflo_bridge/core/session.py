@@ -28,6 +28,7 @@ from smartflo_bridge.core.limits import Limits
 from smartflo_bridge.core.outbound import Outbound, Refusal
 from smartflo_bridge.core.settings import HangUpWay, SendConnected, SessionSettings
 from smartflo_bridge.core.signals import Drained, HandlerDone, Malformed, Opened, PeerLost, Refused, Signal, Tick
+from smartflo_bridge.core.turns import Turns
 
 Input = IncomingEvent | Command | Signal
 
@@ -54,7 +55,8 @@ class Session:
         self.termination: Termination | None = None
         self.ledger = Ledger()
         self._settings = settings
-        self._outbound = Outbound(settings, self.ledger)
+        self._turns = Turns(self.ledger)
+        self._outbound = Outbound(settings, self.ledger, self._turns)
         self._limits = Limits(settings)
         self._effects: list[Effect] = []
         self._noticed: set[str] = set()
@@ -116,18 +118,20 @@ class Session:
         self.ledger.messages_in += 1
         self.ledger.note_sequence(getattr(event, "sequence_number", None))
 
-    def _take_media(self, event: incoming.MediaEvent) -> None:
+    def _take_media(self, event: incoming.MediaEvent, now: float) -> None:
         size = len(event.media.payload)
         self.ledger.received_bytes += size
         if self.state is not State.STREAMING:
             self.ledger.inbound_drops["before_start"] += size
         elif event.stream_sid is not None and event.stream_sid != self.stream_sid:
             self.ledger.inbound_drops["foreign_stream"] += size
-        elif self._handler_is_done:
-            self.ledger.inbound_drops["handler_done"] += size
         elif size:
-            self.ledger.delivered_bytes += size
-            self._effects.append(Deliver(event))
+            self._turns.hear(event.media.payload, now, event.media.timestamp)
+            if self._handler_is_done:
+                self.ledger.inbound_drops["handler_done"] += size
+            else:
+                self.ledger.delivered_bytes += size
+                self._effects.append(Deliver(event))
 
     def _take_event(self, event: incoming.KnownEvent, now: float) -> None:
         match event:
@@ -143,7 +147,7 @@ class Session:
                     self._deliver(event)
                 self._end(now, Close(self._ended_well, 1000, ""))
             case incoming.MediaEvent():
-                self._take_media(event)
+                self._take_media(event, now)
             case _:
                 assert_never(event)
 
@@ -165,6 +169,7 @@ class Session:
         self._refusal = None
         self.stream_sid = self._outbound.stream_sid = sid
         self.call_sid = event.call_sid
+        self._turns.begin(now)
         self._deliver(event)
 
     def _take_in_stream(self, event: incoming.DTMFEvent | incoming.MarkEvent, now: float) -> None:
@@ -173,6 +178,7 @@ class Session:
         elif event.stream_sid not in (None, self.stream_sid):
             self._note("foreign_stream", "a message for another stream was dropped")
         elif isinstance(event, incoming.DTMFEvent):
+            self._turns.press(now)
             self._deliver(event)
         else:
             is_for_handler, effects = self._outbound.echo(event.name, now)
