@@ -43,6 +43,7 @@ class Config(SessionSettings, frozen=True, kw_only=True):
     lame_duck_seconds: Annotated[float, Meta(ge=0, le=600)] = 5.0
     drain_seconds: Annotated[float, Meta(ge=0, le=86400)] = 300.0
     capture_dir: str = ""
+    record_dir: str = ""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     def session_settings(self) -> SessionSettings:

@@ -82,11 +82,21 @@ def test_a_shorter_chunk_is_no_gap() -> None:
     assert clock.place(160, 0.25, 100) == 800
 
 
-def test_late_first_audio_leaves_silence_before_it() -> None:
+@pytest.mark.parametrize("timestamp", [None, "600"])
+def test_late_first_audio_leaves_silence_before_it(timestamp: str | None) -> None:
     """The platform needed half a second to begin."""
     clock = MediaClock(1.0)
-    assert clock.place(800, 1.6) == 4000
+    assert clock.place(800, 1.6, timestamp) == 4000
     assert clock.seconds_at(4000) == pytest.approx(1.5)
+
+
+@pytest.mark.parametrize("timestamp", [0, "100"])
+def test_delayed_first_audio_is_where_its_timestamp_says(timestamp: str | int) -> None:
+    """The platform began at once; the network did not. The next chunk is on time, and so sets the clock."""
+    clock = MediaClock(1.0)
+    assert clock.place(800, 1.3, timestamp) == 0
+    assert clock.place(800, 1.3, timestamp) == 800
+    assert clock.seconds_at(1600) == pytest.approx(1.3)
 
 
 def test_a_burst_at_the_start_was_spoken_before_it() -> None:

@@ -38,7 +38,7 @@ class MediaClock:
         self._offset = now  # our time at position 0
         self._latest = math.inf  # the least offset in the window that runs
         self._window_end = math.inf
-        self._last_timestamp: Counter = None
+        self._last_timestamp: Counter = 0
         self._last_size = 0
 
     def position_at(self, now: float) -> int:
@@ -52,14 +52,8 @@ class MediaClock:
     def place(self, size: int, now: float, timestamp: Counter = None) -> int:
         """Take note of a chunk that came at `now`; return where it begins. Before it there may be a gap."""
         late = self.position_at(now) - (self.end + size)
-        if self._last_size == 0:
-            # What the first one is late by is silence, unless it is next to nothing.
-            start = late if late > _JITTER_BYTES else 0
-            self._offset = self._latest = now - (start + size) / SAMPLE_RATE_HZ
-            self._window_end = now + WINDOW_SECONDS
-        else:
-            start = self.end + (self._missing(size, late, timestamp) if late > _JITTER_BYTES else 0)
-            self._adjust(now - (start + size) / SAMPLE_RATE_HZ, now)
+        start = self.end + (self._missing(size, late, timestamp) if late > _JITTER_BYTES else 0)
+        self._adjust(now - (start + size) / SAMPLE_RATE_HZ, now)
         self.end = start + size
         self._last_timestamp, self._last_size = timestamp, size
         return start
@@ -67,13 +61,17 @@ class MediaClock:
     def _missing(self, size: int, late: int, timestamp: Counter) -> int:
         """Return how much audio before a late chunk was never sent."""
         before, after = _milliseconds(self._last_timestamp), _milliseconds(timestamp)
-        if before is None or after is None or after <= before:
-            return late if late > _UNSTAMPED_GAP_BYTES else 0
+        is_first = not self._last_size
+        if before is None or after is None or (after <= before and not is_first):
+            return late if is_first or late > _UNSTAMPED_GAP_BYTES else 0
         missing = (after - before) * BYTES_PER_MS - max(size, self._last_size)
         return missing if FRAME_BYTES <= missing <= late + _STAMP_SLACK_BYTES else 0
 
     def _adjust(self, offset: float, now: float) -> None:
-        if now >= self._window_end:
+        if not self._last_size:  # the start of the stream was only a guess
+            self._offset = self._latest = offset
+            self._window_end = now + WINDOW_SECONDS
+        elif now >= self._window_end:
             self._offset = self._latest
             self._latest = offset
             self._window_end = now + WINDOW_SECONDS

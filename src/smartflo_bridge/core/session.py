@@ -12,7 +12,7 @@ from enum import Enum
 from typing import assert_never
 
 from smartflo_bridge.core import incoming, outgoing
-from smartflo_bridge.core.commands import AwaitRoom, Command, HangUp, Interrupt, PlaceMark, Play
+from smartflo_bridge.core.commands import AwaitRoom, Command, HangUp, Interrupt, MuteRecording, PlaceMark, Play
 from smartflo_bridge.core.effects import (
     Close,
     Deliver,
@@ -89,7 +89,7 @@ class Session:
             self._account_after_end(given, now)
             return self._effects
         match given:
-            case Tick():
+            case Tick() | MuteRecording():
                 pass
             case Play() | PlaceMark() | AwaitRoom() | Interrupt() | HangUp():
                 self._obey(given, now)
@@ -192,7 +192,7 @@ class Session:
 
     # --- The handler's commands
 
-    def _obey(self, command: Command, now: float) -> None:
+    def _obey(self, command: Play | PlaceMark | AwaitRoom | Interrupt | HangUp, now: float) -> None:
         if isinstance(command, HangUp):
             self._say_goodbye(now)
         else:

@@ -18,6 +18,7 @@ from smartflo_bridge.calls.registry import Registry
 from smartflo_bridge.calls.setup import CallSetup
 from smartflo_bridge.calls.tap import Tap
 from smartflo_bridge.captures.capture import CaptureWriter
+from smartflo_bridge.captures.recording import RecordingWriter
 from smartflo_bridge.config import Config
 from smartflo_bridge.core.errors import ConfigError
 from smartflo_bridge.handlers.lookup import BUILT_IN, find_handler
@@ -103,11 +104,13 @@ async def serving(config: Config, config_dir: Path, handler: Handler | None = No
     registry = Registry(config.max_calls)
     status = Status(registry)
     captures = CaptureWriter(Path(config.capture_dir), config.session_settings()) if config.capture_dir else None
+    recordings = RecordingWriter(Path(config.record_dir)) if config.record_dir else None
+    writers = [writer for writer in (captures, recordings) if writer is not None]
     call_sock, health_sock = _open_sockets(config)
     home = HandlerLoop.main() if is_built_in else HandlerLoop.in_thread()
 
     def open_taps() -> Sequence[Tap]:
-        return () if captures is None else (captures.tap(),)
+        return [writer.tap() for writer in writers]
 
     setup = CallSetup(
         settings=config.session_settings(),
@@ -138,8 +141,8 @@ async def serving(config: Config, config_dir: Path, handler: Handler | None = No
         await _stop(config, service, status, listener, probes)
         if not home.stop(1.0):
             _log.warning("a handler blocks its thread; it is left alone")
-        if captures is not None:
-            captures.close()
+        for writer in writers:
+            writer.close()
         _log.info(line("stopped", calls_served=registry.calls_served))
 
 
