@@ -64,9 +64,9 @@ def line_noise(count: int, dbfs: float | None, colour: str, rng: np.random.Gener
         return np.zeros(count)
     noise = rng.standard_normal(count)
     if colour == "pink":
-        length = 1 << count.bit_length()  # numpy is slow where the length is a prime
+        length = 1 << 17  # 16 s, which then repeat: numpy takes long for millions of samples
         spectrum, hz = np.fft.rfft(rng.standard_normal(length)), np.fft.rfftfreq(length, 1 / SAMPLE_RATE_HZ)
-        noise = np.fft.irfft(np.where(hz < 60, 0, spectrum / np.sqrt(np.maximum(hz, 60))))[:count]
+        noise = np.resize(np.fft.irfft(np.where(hz < 60, 0, spectrum / np.sqrt(np.maximum(hz, 60)))), count)
     elif colour == "hum":
         turn = 2 * np.pi * np.arange(count) / SAMPLE_RATE_HZ
         noise = 0.7 * noise + np.sin(50 * turn) + 0.5 * np.sin(150 * turn + 1)

@@ -18,6 +18,7 @@ from smartflo_bridge.core.ledger import MAX_TURNS, Ledger, Turn
 from smartflo_bridge.core.session import Input, Session
 from smartflo_bridge.core.settings import SessionSettings
 from smartflo_bridge.core.signals import HandlerDone, Opened, Tick
+from smartflo_bridge.log import end_of_call
 
 needs_recordings = pytest.mark.skipif(
     not PROMPTS.is_dir(), reason="recordings are not installed (Debian: asterisk-core-sounds-en-wav)"
@@ -227,6 +228,15 @@ def test_a_gap_in_the_callers_audio_is_silence() -> None:
 def test_a_turn_after_the_handlers_end_counts() -> None:
     """What was queued is still to be heard; the caller's audio is looked at whoever takes it."""
     assert one_turn(converse(chunks(CALLER), say(2.5, tone(1)), (2.5, HandlerDone())), 2000, 2500)
+
+
+def test_the_line_that_ends_a_call_says_how_long_its_caller_waited() -> None:
+    """How many turns, and what half of them and nearly all of them did not exceed; nothing without one."""
+    caller = hush(1) + tone(1) + hush(3) + tone(1) + hush(3)
+    session = converse(chunks(caller), say(2.5, tone(1)), say(7.2, tone(1)))
+    short, long = (round(turn.seconds * 1000) for turn in session.ledger.turns)
+    assert f" turns=2 turn_p50_ms={short} turn_p95_ms={long}" in end_of_call(session, 9.0)
+    assert "turn" not in end_of_call(converse(chunks(caller)), 9.0)
 
 
 def test_the_ledger_ranks_turns() -> None:
