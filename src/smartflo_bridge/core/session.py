@@ -8,7 +8,6 @@ The caller (`calls.actor`, or a replay) carries out the effects in order. `Close
 are only accounted for, and their tickets answered, so that a handler which is still talking is never left waiting.
 """
 
-from enum import Enum
 from typing import assert_never
 
 from smartflo_bridge.core import incoming, outgoing
@@ -28,21 +27,13 @@ from smartflo_bridge.core.limits import Limits
 from smartflo_bridge.core.outbound import Outbound, Refusal
 from smartflo_bridge.core.settings import HangUpWay, SendConnected, SessionSettings
 from smartflo_bridge.core.signals import Drained, HandlerDone, Malformed, Opened, PeerLost, Refused, Signal, Tick
+from smartflo_bridge.core.state import State
 from smartflo_bridge.core.turns import Turns
 
 Input = IncomingEvent | Command | Signal
 
 NORMAL_CLOSE_CODES = (1000, 1001, 1005)
 """Codes with which the platform ends a call by closing; 1006 is our library's word for no close at all."""
-
-
-class State(Enum):
-    """Where a stream is in its life. The transitions are protocol.md's table."""
-
-    ACCEPTED = "accepted"
-    CONNECTED = "connected"
-    STREAMING = "streaming"
-    STOPPED = "stopped"
 
 
 class Session:

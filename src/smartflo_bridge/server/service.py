@@ -103,14 +103,13 @@ async def serving(config: Config, config_dir: Path, handler: Handler | None = No
     chosen = handler or find_handler(config.handler)
     registry = Registry(config.max_calls)
     status = Status(registry)
-    captures = CaptureWriter(Path(config.capture_dir), config.session_settings()) if config.capture_dir else None
     recordings = RecordingWriter(Path(config.record_dir)) if config.record_dir else None
-    writers = [writer for writer in (captures, recordings) if writer is not None]
+    captures = CaptureWriter(Path(config.capture_dir), config.session_settings()) if config.capture_dir else None
     call_sock, health_sock = _open_sockets(config)
     home = HandlerLoop.main() if is_built_in else HandlerLoop.in_thread()
 
     def open_taps() -> Sequence[Tap]:
-        return [writer.tap() for writer in writers]
+        return [writer.tap() for writer in (captures, recordings) if writer is not None]
 
     setup = CallSetup(
         settings=config.session_settings(),
@@ -141,8 +140,9 @@ async def serving(config: Config, config_dir: Path, handler: Handler | None = No
         await _stop(config, service, status, listener, probes)
         if not home.stop(1.0):
             _log.warning("a handler blocks its thread; it is left alone")
-        for writer in writers:
-            writer.close()
+        for writer in (captures, recordings):
+            if writer is not None:
+                writer.close()
         _log.info(line("stopped", calls_served=registry.calls_served))
 
 
