@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 import msgspec
 
-from smartflo_bridge.captures._speech_stand_in import SpeechDetector
 from smartflo_bridge.captures.tracks import Span
 from smartflo_bridge.core.audio import SAMPLE_RATE_HZ, SILENCE
+from smartflo_bridge.core.speech import SpeechDetector
 
 SAMPLE_SECONDS = 1 / SAMPLE_RATE_HZ
 
