@@ -223,20 +223,30 @@ async def test_hostile_ids_are_made_harmless(caplog):
 # --- The bridge itself is going
 
 
+async def deaf(call):
+    """Look neither at the events nor at the clock."""
+    await asyncio.sleep(3600)
+
+
+@pytest.mark.parametrize("handler", [silent, deaf])
 @virtual
-async def test_a_cancelled_call_is_cut_and_accounted_for(caplog):
-    """Whoever cancels `run_call` leaves no call registered, no handler waiting, and no capture without its end."""
+async def test_a_cancelled_call_is_cut_and_accounted_for(handler, caplog):
+    """Whoever cancels `run_call` leaves no call registered, no handler running, and no capture without its end."""
     caplog.set_level("INFO")
-    dialled = Dialled()
-    await dialled.begun()
+    dialled = Dialled(handler)
+    call = await dialled.begun()
+    dialled.platform.speak(speech(0.1))
     dialled.task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await dialled.task
-    await asyncio.sleep(1)
+    await asyncio.sleep(0.01)
     assert len(dialled.registry) == 0
     assert dialled.handler_ended_at is not None
     assert dialled.tap.transcript[-1] == "end"
-    assert len(end_lines(caplog)) == 1
+    assert dialled.tap.session.ledger.balanced
+    assert call.termination is dialled.tap.session.termination is Termination.DRAINED
+    (line,) = end_lines(caplog)
+    assert "termination=drained" in line
 
 
 @virtual

@@ -206,6 +206,9 @@ def test_captures_and_replay(topic: Topic) -> None:
         said = topic.run_shell(served)
         assert " 1 start\n" in said
         assert "captured" in said
+    with daemon(topic.folder, **{name.replace("-", "_"): value for name, value in topic.config().items()}) as served:
+        call(served, linger_seconds=0.5)
+    assert [file.suffix for file in (topic.folder / "recordings").iterdir()] == [".wav"]
 
 
 # --- What was heard

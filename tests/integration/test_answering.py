@@ -29,9 +29,10 @@ SLACK_MS = 50  # what a busy machine may add
 SILENT_SECONDS = 0.25
 """After a key, on the caller's own playout clock."""
 
-pytestmark = pytest.mark.skipif(
-    not SOUNDS.is_dir(), reason="no recorded speech: asterisk-core-sounds-en-wav is not installed"
-)
+pytestmark = [
+    pytest.mark.quiet,
+    pytest.mark.skipif(not SOUNDS.is_dir(), reason="no recorded speech: asterisk-core-sounds-en-wav is not installed"),
+]
 
 
 def prompt(name: str) -> bytes:

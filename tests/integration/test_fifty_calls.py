@@ -10,6 +10,8 @@ import os
 import urllib.request
 from pathlib import Path
 
+import pytest
+
 from integration.daemon import DEFAULT_LEAD_SECONDS, Daemon, bridge, on_uvloop, open_files, until, url_of
 from integration.generator import Result, place
 from integration.handlers.answers import answer
@@ -19,6 +21,8 @@ from smartflo_bridge import Call
 from smartflo_bridge.core.ledger import Ledger
 from smartflo_bridge.simulator.caller import place_call
 from smartflo_bridge.simulator.plan import Action, Ending, HangUp, Press, StopReading
+
+pytestmark = pytest.mark.quiet
 
 CALLS = 50
 SECONDS = 20.0
