@@ -65,23 +65,32 @@ def talk(tmp_path_factory) -> Path:
 # --- Without a URL
 
 
-@pytest.mark.parametrize("compresses", [False, True])
-def test_calls_of_all_kinds_fold_exactly(tmp_path, compresses):
+def test_calls_of_all_kinds_fold_exactly(tmp_path):
     """Keys, interrupts, marks, hang-ups from both sides, lost connections, failing handlers: as captured by the daemon."""
-    folder = tmp_path / "captures"
-    keys = {"capture_dir": str(folder), "capture_compress": compresses}
+    folders = [tmp_path / "plain", tmp_path / "compressed"]
     failing = {"expects": ["^handler failed "], "tracebacks": 1}
-    with Daemon(tmp_path, handler="ivr", **keys) as daemon:
-        call(daemon, Press(0.5, "1"), Press(1.0, "2"), Speak(1.0, VOICE * 5), Press(2.0, "9"), HangUp(9.0))
-        for ending in (Ending.CLOSE, Ending.DROP):
-            call(daemon, HangUp(0.5, ending))
-    with Daemon(tmp_path, handler="answers:answer", hang_up="end", **failing, **keys) as daemon:
-        call(daemon, HangUp(9.0), role="hang_up", seed="a", seconds="1")
-        call(daemon, Press(0.3, "1"), HangUp(9.0), role="fail")
-        call(daemon, HangUp(0.8), role="flood", times="40")
-        call(daemon, Press(0.2, "1"), Speak(0.2, VOICE * 30), HangUp(3.5), role="block")
-    for file in captures_in(folder, 7):
-        assert file.name.endswith(".gz") == compresses
+    with (
+        Daemon(tmp_path, handler="ivr", capture_dir=str(folders[1]), capture_compress=True) as menu,
+        Daemon(tmp_path, handler="answers:answer", hang_up="end", capture_dir=str(folders[0]), **failing) as handlers,
+    ):
+        calls = [
+            (menu, plan(Press(0.5, "1"), Press(1.0, "2"), Speak(1.0, VOICE * 5), Press(2.0, "9"), HangUp(9.0))),
+            (menu, plan(HangUp(0.5, Ending.CLOSE))),
+            (menu, plan(HangUp(0.5, Ending.DROP))),
+            (handlers, plan(HangUp(9.0), role="hang_up", seed="a", seconds="1")),
+            (handlers, plan(Press(0.3, "1"), HangUp(9.0), role="fail")),
+            (handlers, plan(HangUp(0.8), role="flood", times="40")),
+            (handlers, plan(HangUp(2.0), role="speak", seed="b")),
+        ]
+
+        async def place_all() -> None:
+            await asyncio.gather(*(place_call(daemon.url, one) for daemon, one in calls))
+
+        asyncio.run(place_all())
+    plain, compressed = captures_in(folders[0], 4), captures_in(folders[1], 3)
+    assert all(file.name.endswith(".capture.jsonl") for file in plain)
+    assert all(file.name.endswith(".capture.jsonl.gz") for file in compressed)
+    for file in plain + compressed:
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
         said = replay(file)
         assert "\nidentical: " in said
