@@ -27,7 +27,7 @@ class Config(SessionSettings, frozen=True, kw_only=True):
     handler: Annotated[str, Meta(min_length=1)] = "ivr"
     host: Annotated[str, Meta(min_length=1)] = "127.0.0.1"
     port: Port = 8000
-    path: Annotated[str, Meta(pattern=r"^/[A-Za-z0-9._~/-]*$")] = "/vendor-stream"
+    path: Annotated[str, Meta(pattern=r"^/[A-Za-z0-9._~/-]*\Z")] = "/vendor-stream"
     health_host: Annotated[str, Meta(min_length=1)] = "127.0.0.1"
     health_port: Port = 8001
     token_file: str = ""
@@ -77,7 +77,7 @@ def load_config(file: Path | None) -> Config:
     try:
         text = raw.decode()
         table = tomllib.loads(text)
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # not UTF-8, not TOML, or made to break a parser
         msg = f"{file}: not TOML: {error}"
         raise ConfigError(msg) from None
     try:

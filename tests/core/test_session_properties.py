@@ -223,6 +223,8 @@ class Model:
             case outgoing.EndEvent():
                 assert self.hangs_up
                 assert self.platform.ahead(now) <= EXACT_ENOUGH or self.echo_was_early, "hung up before it was heard"
+                # The session's own last mark is settled with this, whatever became of it; nobody else is told.
+                self.sent_marks = {name: sent for name, sent in self.sent_marks.items() if sent[0] is not None}
 
     def _next_mark(self) -> tuple[int | None, int]:
         if self.spoken.marks:

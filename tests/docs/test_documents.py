@@ -161,13 +161,13 @@ def test_every_reason_of_a_drop_is_in_the_reference() -> None:
     source = "\n".join(path.read_text() for folder in ("core", "calls") for path in (SOURCE / folder).glob("*.py"))
     found = set(
         re.findall(
-            r"""inbound_drops\["(\w+)"\]|Undelivered\(\w+, "(\w+)"\)|dropped, reason = .*"(\w+)"$""",
+            r"""inbound_drops\["(\w+)"\]|Undelivered\(.+, "(\w+)"\)|reason = "(\w+)" if .* else "(\w+)"$""",
             source,
             re.MULTILINE,
         )
     )
     reasons = {reason for groups in found for reason in groups if reason}
-    assert {"slow_handler", "unread", "before_start"} <= reasons
+    assert {"slow_handler", "hanging_up", "unread", "before_start"} <= reasons
     assert reasons <= codes("docs/quick-reference.md")
 
 
@@ -208,7 +208,9 @@ def test_captures_are_as_described(tmp_path: Path) -> None:
         assert topic.run_shell() == ""
         topic.run_shell()
         assert (tmp_path / "caller.ulaw").read_bytes()[:8000] == report.spoken[:8000]
-        assert "came back " in topic.run_shell(served)
+        assert "identical: " in topic.run_shell()
+        assert "captured" in topic.run_shell(served)
+        assert "wrote ticket.capture.jsonl" in topic.run_shell()
     assert not topic.left
 
 

@@ -205,7 +205,7 @@ def test_captures_and_replay(topic: Topic) -> None:
     with daemon(topic.folder, **{name.replace("-", "_"): value for name, value in topic.config().items()}) as served:
         said = topic.run_shell(served)
         assert " 1 start\n" in said
-        assert "came back " in said
+        assert "captured" in said
 
 
 # --- What was heard

@@ -35,6 +35,17 @@ PROGRAM = Path(sys.executable).with_name("smartflo-bridge")
 HANDLERS = Path(__file__).with_name("handlers")
 """Where the handlers of `answers.py` are: the working directory of a daemon that serves them."""
 
+KEYS: Mapping[str, object] = {
+    "port": 0,
+    "health_port": 0,
+    "lame_duck_seconds": 0,
+    "drain_seconds": 5,
+    "lead_seconds": 0.5,  # the default rides out 0.1 s: too little for a test of something else on a busy machine
+}
+"""What is different from the defaults in a daemon under test, unless the test says otherwise."""
+
+DEFAULT_LEAD_SECONDS = 0.2
+
 START_SECONDS = 20.0  # as in the unit: imports on a slow disk
 STOP_SECONDS = 15.0  # a drain of 5 s, the parting, the aborts, and a busy machine
 WAIT_SECONDS = 10.0
@@ -168,8 +179,7 @@ class Daemon:
         self._folder_of_socket = tempfile.TemporaryDirectory()  # pytest's own names are too long for a socket's address
         self.supervisor = Supervisor(address or f"{self._folder_of_socket.name}/notify")
         self.told = self.supervisor.told
-        short = {"port": 0, "health_port": 0, "lame_duck_seconds": 0, "drain_seconds": 5}
-        self.keys = short | keys
+        self.keys = {**KEYS, **keys}
         self._file = write_config(folder, handler=handler, **self.keys)
 
     @property
@@ -188,11 +198,11 @@ class Daemon:
         try:
             self._await_ready()
             (listening,) = self.log.wait_for("listening ")
+            said = pairs(listening)
+            self.port, self.health_port = int(said["address"].rpartition(":")[2]), int(said["health_port"])
         except BaseException:
             self._kill()
             raise
-        said = pairs(listening)
-        self.port, self.health_port = int(said["address"].rpartition(":")[2]), int(said["health_port"])
         return self
 
     def __exit__(
@@ -372,8 +382,7 @@ def on_uvloop(main: Coroutine[Any, Any, T], seconds: float = 60.0) -> T:
 @asynccontextmanager
 async def bridge(handler: Handler | None = None, **keys: object) -> AsyncIterator[Service]:
     """Serve in this process, on free ports; keys as in `write_config`. It may log nothing above INFO."""
-    table = {"port": 0, "health-port": 0, "lame-duck-seconds": 0, "drain-seconds": 5}
-    table |= {name.replace("_", "-"): value for name, value in keys.items()}
+    table = {name.replace("_", "-"): value for name, value in ({**KEYS, **keys}).items()}
     with quiet_log():
         async with serving(config_from(table), Path.cwd(), handler) as service:
             yield service
@@ -405,5 +414,5 @@ def url_of(service: Service) -> str:
 async def until(condition: Callable[[], object], seconds: float = WAIT_SECONDS) -> None:
     """Wait for something that nothing announces; fail if it does not come."""
     async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 - what is waited for is in another process, or says nothing
+        while not condition():
             await asyncio.sleep(0.02)

@@ -12,18 +12,19 @@ from pathlib import Path
 
 import pytest
 
-from integration.daemon import Daemon, counts
+from integration.daemon import DEFAULT_LEAD_SECONDS, Daemon, counts
+from integration.machine import GapsError, again_if_starved
 from integration.wire import plan, sid_of
 from smartflo_bridge.handlers.ivr import time_prompts
 from smartflo_bridge.simulator.caller import place_call
 from smartflo_bridge.simulator.mix import read_wav
-from smartflo_bridge.simulator.plan import CallPlan, HangUp, Press, Speak
+from smartflo_bridge.simulator.plan import HangUp, Press, Speak
 from smartflo_bridge.simulator.progress import Cleared, EndedBy, KeyPressed
 from smartflo_bridge.simulator.report import CallReport
 
 SOUNDS = Path("/usr/share/asterisk/sounds/en_US_f_Allison")
 FIRST_AUDIO_SECONDS = 0.5
-LEAD_MS = 200  # lead-seconds
+LEAD_MS = 1000 * DEFAULT_LEAD_SECONDS
 SLACK_MS = 50  # what a busy machine may add
 SILENT_SECONDS = 0.25
 """After a key, on the caller's own playout clock."""
@@ -118,24 +119,39 @@ MARKS = {  # one behind each menu, which a key discards; and those behind the wo
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     """The daemon as it comes."""
-    with Daemon(tmp_path_factory.mktemp("daemon")) as running:
+    with Daemon(tmp_path_factory.mktemp("daemon"), lead_seconds=DEFAULT_LEAD_SECONDS) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def began(daemon: Daemon) -> datetime:
-    """When the calls were placed, here where the daemon runs too."""
-    return datetime.now().astimezone()
+def placed(daemon: Daemon) -> tuple[datetime, Mapping[str, CallReport]]:
+    """Place all calls at once; say when that was, too, here where the daemon runs."""
+
+    async def place_all() -> list[CallReport]:
+        return await asyncio.gather(*(place_call(daemon.url, one) for one in PLANS.values()))
+
+    @again_if_starved
+    def place() -> tuple[datetime, Mapping[str, CallReport]]:
+        began = datetime.now().astimezone()
+        found = dict(zip(PLANS, asyncio.run(place_all()), strict=True))
+        gaps = {name: report.gaps for name, report in found.items() if report.gaps}
+        if gaps:
+            raise GapsError(gaps)
+        return began, found
+
+    return place()
 
 
 @pytest.fixture(scope="module")
-def reports(daemon: Daemon, began: datetime) -> Mapping[str, CallReport]:
-    """Place all calls at once."""
+def began(placed: tuple[datetime, Mapping[str, CallReport]]) -> datetime:
+    """When the calls were placed."""
+    return placed[0]
 
-    async def place(plans: Mapping[str, CallPlan]) -> list[CallReport]:
-        return await asyncio.gather(*(place_call(daemon.url, one) for one in plans.values()))
 
-    return dict(zip(PLANS, asyncio.run(place(PLANS)), strict=True))
+@pytest.fixture(scope="module")
+def reports(placed: tuple[datetime, Mapping[str, CallReport]]) -> Mapping[str, CallReport]:
+    """What became of the calls."""
+    return placed[1]
 
 
 @pytest.mark.parametrize("name", PLANS)

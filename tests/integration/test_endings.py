@@ -206,6 +206,28 @@ def test_what_a_platform_that_does_not_read_costs(tmp_path: Path) -> None:
         asyncio.run(main(daemon))
 
 
+def test_a_flood_of_pings(tmp_path: Path) -> None:
+    """Pongs that nobody reads cost at most 8 MiB (reliability, F3): the connection is cut."""
+
+    async def main(daemon: Daemon) -> None:
+        async with neighbours(daemon), dialled(daemon.url) as platform:
+            await started(platform, daemon)
+            before = most = _resident_bytes(daemon.pid)
+            transport = platform.connection.transport
+            transport.pause_reading()
+            pings = b"\x89\xfd\0\0\0\0" + b"x" * 125
+            while not transport.is_closing():
+                transport.write(500 * pings)
+                most = max(most, _resident_bytes(daemon.pid))
+                await asyncio.sleep(0.01)
+            end = await end_within(daemon, platform, SLACK_SECONDS)
+            assert end["termination"] == "peer_lost"
+            assert most - before < 8 << 20
+
+    with Daemon(tmp_path, handler="answers:answer") as daemon:
+        asyncio.run(main(daemon))
+
+
 def test_a_handler_that_does_not_end(daemon: Daemon) -> None:
     """The platform is let go at once; the handler is cancelled when its grace is over."""
 

@@ -6,6 +6,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 
 from integration.daemon import WAIT_SECONDS, Daemon, until
 from integration.handlers.answers import speech
+from integration.machine import again_if_starved
 from integration.wire import check_speech, plan, sid_of
 from smartflo_bridge.simulator.caller import place_call
 from smartflo_bridge.simulator.dialling import CallFailed
@@ -82,8 +84,10 @@ class Proxy:
 @contextlib.contextmanager
 def proxy(folder: Path, daemon: Daemon, mode: str) -> Iterator[Proxy]:
     """Run HAProxy before a daemon."""
-    stats, file = folder / "stats", folder / "haproxy.cfg"
-    with socket.create_server(("127.0.0.1", 0)) as sock:
+    file = folder / "haproxy.cfg"
+    # pytest's own names are too long for a socket's address.
+    with tempfile.TemporaryDirectory() as short, socket.create_server(("127.0.0.1", 0)) as sock:
+        stats = Path(short) / "stats"
         sock.set_inheritable(True)
         file.write_text(
             CONFIGURATION.format(
@@ -106,6 +110,7 @@ def proxy(folder: Path, daemon: Daemon, mode: str) -> Iterator[Proxy]:
 
 
 @pytest.mark.parametrize("mode", ["tcp", "http"])
+@again_if_starved
 def test_haproxy_in_front(tmp_path: Path, mode: str) -> None:
     """Calls are as good through it; its checks leave no line; on a drain it sends no more calls, and the live one goes on."""
 
@@ -113,8 +118,8 @@ def test_haproxy_in_front(tmp_path: Path, mode: str) -> None:
         await until(lambda: set(proxy.states().values()) == {"UP"} and len(proxy.states()) == 4)
         before = len(daemon.log.all())
         report = await place_call(proxy.url, plan(HangUp(CHECKED_SECONDS), role="speak", seed="through", seconds="2.5"))
-        assert report.heard.strip(b"\xff") == speech("through", 2.5)
         check_speech(report, speech("through", 2.5))
+        assert len(report.heard.strip(b"\xff")) == 2.5 * 8000
         assert report.close_code == 1000
         assert (await asyncio.to_thread(daemon.end_of, sid_of(report)))["termination"] == "completed"
         assert len(daemon.log.all()) - before == 2, "it says that the call started and ended, and no more"
@@ -128,7 +133,8 @@ def test_haproxy_in_front(tmp_path: Path, mode: str) -> None:
         direct = await place_call(daemon.url, plan(HangUp(0.3), role="speak", seed="late", seconds="0.2"))
         check_speech(direct, speech("late", 0.2))
         report = await live
-        assert report.heard.strip(b"\xff") == speech("live", 3.5)
+        check_speech(report, speech("live", 3.5))
+        assert len(report.heard.strip(b"\xff")) == 3.5 * 8000
         assert report.close_code == 1000
         assert daemon.end_of(sid_of(report))["termination"] == "completed"
 

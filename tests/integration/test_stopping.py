@@ -176,6 +176,27 @@ def test_a_hangup_of_the_terminal_drops_no_call(tmp_path: Path) -> None:
         asyncio.run(main(daemon))
 
 
+def test_paused_and_resumed(tmp_path: Path) -> None:
+    """A machine that stands still for two seconds costs two seconds: no call, and none of what is said in it."""
+
+    async def main(daemon: Daemon) -> None:
+        talking = asyncio.create_task(place_call(daemon.url, plan(HangUp(4.5), role="speak", seed="x", seconds="2")))
+        await daemon.log.seen("call started")
+        daemon.signal(signal.SIGSTOP)
+        await asyncio.sleep(2.0)  # that is how long it stands still
+        daemon.signal(signal.SIGCONT)
+        report = await talking
+        assert report.heard.replace(b"\xff", b"") == speech("x", 2)
+        assert report.faults == {}
+        assert report.close_code == 1000
+        end = await asyncio.to_thread(daemon.end_of, sid_of(report))
+        assert end["termination"] == "completed"
+        assert "dropped_in" not in end
+
+    with Daemon(tmp_path, handler="answers:answer") as daemon:
+        asyncio.run(main(daemon))
+
+
 def test_killed_and_started_again(tmp_path: Path) -> None:
     """After SIGKILL with a call in progress there is nothing to clean up: the same ports can be used at once."""
 
@@ -219,20 +240,21 @@ def test_no_handler_keeps_the_process_alive(tmp_path: Path, role: str) -> None:
 
 
 def test_the_watchdog_is_fed(tmp_path: Path) -> None:
-    """Twice in the time that systemd gives, from the beginning to STOPPING=1: then systemd watches no more."""
+    """Twice in the time that systemd gives, from the beginning to the end, and while a drain waits for its calls too."""
 
     async def main(daemon: Daemon) -> None:
-        report = await place_call(daemon.url, plan(HangUp(1.5), role="speak", seed="x", seconds="1"))
-        check_speech(report, speech("x", 1))
-        await daemon.told.seen("^WATCHDOG=1$", 8)
+        talking = asyncio.create_task(place_call(daemon.url, plan(HangUp(2.5), role="speak", seed="x", seconds="2")))
+        await daemon.told.seen("^WATCHDOG=1$", 3)
+        daemon.signal(signal.SIGTERM)
+        check_speech(await talking, speech("x", 2))
 
-    with Daemon(tmp_path, handler="answers:answer", environment={"WATCHDOG_USEC": "400000"}) as daemon:
+    environment = {"WATCHDOG_USEC": "400000"}
+    with Daemon(tmp_path, handler="answers:answer", drain_seconds=30, environment=environment) as daemon:
         asyncio.run(main(daemon))
-    told = daemon.told.all()
     fed = [at for at, _ in daemon.told.find("^WATCHDOG=1$")]
-    assert told[0] == "READY=1"
+    ((stopping, _),) = daemon.told.find("^STOPPING=1$")
     assert max(after - before for before, after in itertools.pairwise(fed)) < 0.4
-    assert told.count("STOPPING=1") == 1
+    assert fed[-1] - stopping > 1, "it is fed no more while it drains"
 
 
 def test_another_processs_watchdog_is_not_fed(tmp_path: Path) -> None:

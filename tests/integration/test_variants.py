@@ -32,7 +32,7 @@ CALLER, CALLED = "919812345601", "918012345699"
 FORMAT: Json = {"encoding": "audio/x-mulaw", "sampleRate": 8000, "bitRate": 64, "bitDepth": 8}
 CONNECTED: Json = {"event": "connected"}
 AUTO_SECONDS = 0.5  # protocol.md, section 2
-LEAD_SECONDS = 0.2  # lead-seconds
+HEARD_SECONDS = 0.2  # of what was said
 
 
 class Seen:
@@ -168,7 +168,7 @@ async def _call(connection: ClientConnection, dialect: Dialect) -> bytes:
         if message["event"] == "media":
             heard += base64.b64decode(message["media"]["payload"], validate=True)
         elif message["event"] == "mark":
-            await asyncio.sleep(LEAD_SECONDS)  # now it has been heard
+            await asyncio.sleep(HEARD_SECONDS)  # now it has been heard
             await connection.send(dialect.write(dialect.event("mark", message["mark"])))
             await connection.send(dialect.write(dialect.event("dtmf", {"digit": "4"})))
             await connection.send(dialect.write(dialect.event("stop", {"reason": "hung up"})))
@@ -211,7 +211,9 @@ DIALECTS: dict[str, Callable[[], Dialect]] = {
     "several connected": lambda: Dialect(before=(CONNECTED,) * 3, after_start=(CONNECTED,)),
     "Twilio's connected": lambda: Dialect(before=({"event": "connected", "protocol": "Call", "version": "1.0.0"},)),
     "Twilio's other members": lambda: Dialect(**TWILIO),
-    "media before start": lambda: Dialect(before=(CONNECTED, {"event": "mark", "streamSid": "MZ1", "mark": {}})),
+    "a mark before start": lambda: Dialect(
+        before=(CONNECTED, {"event": "mark", "streamSid": "MZ1", "mark": {"name": "said"}})
+    ),
     "start twice": lambda: Dialect(after_start=(Dialect().start(),)),
     "start of another stream": lambda: Dialect(after_start=(Dialect().start() | {"streamSid": "MZ2"},)),
     "unknown events": lambda: Dialect(before=({"event": "hello"}, CONNECTED), after_start=({"event": "hold"},) * 9),

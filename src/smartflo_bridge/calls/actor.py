@@ -155,13 +155,11 @@ class _Actor:
     def _deliver(self, event: HandlerEvent) -> None:
         if isinstance(event, StartEvent):
             self._begin(event)
-        size = len(event.media.payload) if isinstance(event, MediaEvent) else 0
         if self._handling is None:
-            dropped, reason = size, "refused"
-        else:
-            dropped = self._handling.deliver(event)
+            if isinstance(event, MediaEvent):
+                self.inbox.put(Undelivered(len(event.media.payload), "refused"))
+        elif dropped := self._handling.deliver(event):
             reason = "hanging_up" if self.session.is_hanging_up else "slow_handler"
-        if dropped:
             self.inbox.put(Undelivered(dropped, reason))
 
     def _begin(self, start: StartEvent) -> None:

@@ -6,10 +6,11 @@ configuration, and is in no log line, error or response.
 
 import hmac
 import os
+from collections.abc import Iterator
 from enum import Enum
 from ipaddress import ip_address
 from pathlib import Path
-from urllib.parse import parse_qs, unquote
+from urllib.parse import unquote
 
 from smartflo_bridge.config import Config
 from smartflo_bridge.core.errors import ConfigError
@@ -47,7 +48,7 @@ class Access:
         """Judge a request target, such as `/vendor-stream?token=...`."""
         path, _, query = target.partition("?")
         if path.rstrip("/") == self._path:
-            offered = parse_qs(query).get("token", [""])[0]
+            offered = next((value for name, value in _pairs(query) if name == "token"), "")
         elif path.startswith(f"{self._path}/") and self._tokens:
             offered = unquote(path[len(self._path) + 1 :])
         else:
@@ -57,6 +58,13 @@ class Access:
     def _is_known(self, offered: bytes) -> bool:
         # All are compared, each in constant time: how long it takes tells nothing.
         return sum(hmac.compare_digest(offered, token) for token in self._tokens) > 0
+
+
+def _pairs(query: str) -> Iterator[tuple[str, str]]:
+    """Split a query; a plus is a plus, as in a token of base64, not a form's space."""
+    for pair in query.split("&"):
+        name, _, value = pair.partition("=")
+        yield name, unquote(value)
 
 
 def open_access(config: Config, config_dir: Path) -> Access:
@@ -96,7 +104,7 @@ def _read_tokens(name: str, config_dir: Path) -> list[str]:
     places = [Path(credentials)] if credentials else []
     file = next((place / name for place in places if (place / name).exists()), config_dir / name)
     try:
-        lines = file.read_text("utf-8").split("\n")
+        lines = file.read_text("utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
         msg = f"token-file: {file}: {reason}"

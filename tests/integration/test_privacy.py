@@ -1,0 +1,120 @@
+"""What never gets into the log, at the most talkative level: numbers, keys, tokens, audio, nor anybody else's lines.
+
+Every daemon's log is checked when it stops (`daemon.check_privacy`); here one is given secrets wherever there is room.
+"""
+
+import asyncio
+import base64
+import re
+from pathlib import Path
+
+from integration.daemon import Daemon, pairs
+from integration.handlers.answers import speech
+from integration.wire import dialled
+
+TOKEN = "privacy-token-7d1f0a"
+SECRETS = [
+    "919900112233",
+    "918800445566",
+    "Aadhaar-1234",
+    "parameter-secret",
+    "#7#9#5",
+    "digit-too-long-80801",
+    "mark-secret",
+    "reason-secret",
+    "event-secret",
+    "json-secret",
+    "tag-secret",
+    "bad-base64-secret",
+    "close-secret",
+    "query-secret",
+    "header-secret",
+]
+MALFORMED = [
+    "{json-secret",
+    '["json-secret"]',
+    '{"event":{"json-secret":1}}',
+    '{"event":"start","start":"tag-secret"}',
+    '{"event":"start","sequenceNumber":"json-secret-that-is-longer-than-any-number","streamSid":"x"}',
+    '{"event":"media","media":{"payload":"bad-base64-secret!"}}',
+    f'{{"event":"{"tag-secret" * 20}"}}',
+    b'{"event":"stop","stop":{"reason":"reason-secret\xff"}}',
+]
+FORGED = "2031-01-01 00:00:00,000 ERROR   forged"
+
+
+def test_nothing_private_is_logged(tmp_path: Path) -> None:
+    """Neither from the URL, nor from messages that are well formed, malformed, unknown or out of order."""
+    voice = speech("private", 0.1)
+
+    async def main(daemon: Daemon) -> None:
+        async with dialled(f"{daemon.url}/{TOKEN}?more=query-secret") as platform:
+            send = platform.connection.send
+            await send('{"event":"tag-secret"}')
+            await platform.press("#7#9#5")
+            details = {"streamSid": platform.sid, "from": "919900112233", "to": "918800445566", "callSid": "c1"}
+            parameters = {"Aadhaar-1234": "parameter-secret", "role": "fail"}
+            await platform.say(
+                "start", start=details | {"customParameters": parameters, "mediaFormat": {"encoding": "x"}}
+            )
+            await platform.say("start", streamSid="another", start={"streamSid": "json-secret", "from": "919900112233"})
+            await platform.speak(voice)
+            await platform.say("media", media={"payload": "bad-base64-secret!"})
+            await platform.say("mark", mark={"name": "mark-secret"})
+            await platform.say("dtmf", dtmf={"digit": "digit-too-long-80801"})
+            await platform.say("event-secret", more="json-secret")
+            for text in MALFORMED:
+                await send(text)
+            await send(b'{"event":"media","media":{"payload":"' + base64.b64encode(voice) + b'"')
+            await platform.press("#7#9#5")  # at which the handler fails
+            assert (await platform.closed())[0] == 1011
+        async with dialled(f"{daemon.url}?token={TOKEN}") as platform:
+            await platform.start(role="speak", seed="x", seconds="0.2")
+            await platform.audio(1600)
+            await platform.say("stop", stop={"reason": "reason-secret"})
+            assert await platform.closed() == (1000, "")
+        async with dialled(f"{daemon.url}?token={TOKEN}") as platform:
+            await platform.start()
+            await daemon.log.seen("call started", 3)
+            await platform.connection.close(4000, "close-secret")
+        await daemon.log.seen("call ended", 3)
+        for number, text in enumerate(MALFORMED):  # of each kind, the first is told in each call
+            async with dialled(f"{daemon.url}?token={TOKEN}") as platform:
+                await platform.connection.send(text)
+                await daemon.log.seen("kind=(malformed|unknown_event)", 3 + number)
+
+    (tmp_path / "stream.token").write_text(f"{TOKEN}\n")
+    with Daemon(
+        tmp_path,
+        handler="answers:answer",
+        log_level="debug",
+        token_file="stream.token",
+        capture_dir=str(tmp_path / "captures"),
+        secrets=[*SECRETS, TOKEN, base64.b64encode(voice).decode()[:40]],
+        expects=["^handler failed "],
+        tracebacks=1,
+    ) as daemon:
+        asyncio.run(main(daemon))
+        command = Path(f"/proc/{daemon.pid}/cmdline").read_text() + Path(f"/proc/{daemon.pid}/environ").read_text()
+        assert TOKEN not in command
+
+
+def test_nobody_can_forge_a_line(tmp_path: Path) -> None:
+    """Ids come from outside: line ends and a terminal's escapes in them are written as JSON writes them."""
+    sid = f"MZ\r\n{FORGED}\x1b[2J\u202e\u2028"
+
+    async def main(daemon: Daemon) -> None:
+        async with dialled(daemon.url) as platform:
+            platform.sid = sid
+            await platform.say("start", start={"callSid": f"c\n{FORGED}", "direction": f"in\n{FORGED}"})
+            await daemon.log.seen("call started")
+            await platform.stop()
+            assert await platform.closed() == (1000, "")
+            await daemon.log.seen("call ended")
+
+    with Daemon(tmp_path, handler="answers:answer", log_level="debug") as daemon:
+        asyncio.run(main(daemon))
+    (ended,) = daemon.log.find(" call ended ")
+    assert pairs(ended[1])["stream_sid"] == sid
+    assert not [text for text in daemon.log.all() if text.startswith("2031-")]
+    assert all(re.fullmatch(r"[ -~]*", text) for text in daemon.log.all())
