@@ -199,7 +199,6 @@ def test_captures_are_as_described(tmp_path: Path) -> None:
         assert re.fullmatch(r"\d{8}T\d{6}-MZ\w+-[0-9a-f]{4}\.capture\.jsonl", file.name)
         kinds = {line_kind(line) for line in file.read_text().splitlines()}
         assert {"capture", "in", "out", "do", "end"} == kinds
-        assert topic.run_shell() == ""  # a week has not gone by
         (tmp_path / "call.capture.jsonl").write_bytes(file.read_bytes())
         assert " in dtmf\n" in topic.run_shell()
         assert " out clear\n" in topic.run_shell()
