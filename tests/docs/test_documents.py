@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+import time
 from pathlib import Path
 
 import msgspec
@@ -197,6 +198,7 @@ def test_captures_are_as_described(tmp_path: Path) -> None:
         report = call(served, Press(0.5, "9"), linger_seconds=1.5)
         (file,) = (tmp_path / "captures").iterdir()
         assert re.fullmatch(r"\d{8}T\d{6}-MZ\w+-[0-9a-f]{4}\.capture\.jsonl", file.name)
+        wait_for_the_end_of(file)
         kinds = {line_kind(line) for line in file.read_text().splitlines()}
         assert {"capture", "in", "out", "do", "end"} == kinds
         (tmp_path / "call.capture.jsonl").write_bytes(file.read_bytes())
@@ -211,6 +213,14 @@ def test_captures_are_as_described(tmp_path: Path) -> None:
         assert "captured" in topic.run_shell(served)
         assert "wrote ticket.capture.jsonl" in topic.run_shell()
     assert not topic.left
+
+
+def wait_for_the_end_of(capture: Path, seconds: float = 10.0) -> None:
+    """Wait until the last line is written: the call is over a little sooner."""
+    ends = time.monotonic() + seconds
+    while b'"dir":"end"' not in capture.read_bytes():
+        assert time.monotonic() < ends, "the capture has no end"
+        time.sleep(0.02)
 
 
 def line_kind(line: str) -> str:
