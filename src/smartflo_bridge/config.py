@@ -46,6 +46,7 @@ class Config(SessionSettings, frozen=True, kw_only=True):
     capture_compress: bool = False
     capture_max_megabytes: Annotated[float, Meta(gt=0, le=100_000)] = 200.0
     capture_keep_days: Annotated[float, Meta(gt=0, le=36_500)] = 30.0
+    record_dir: str = ""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     def session_settings(self) -> SessionSettings:

@@ -52,8 +52,15 @@ def end_of_call(session: Session, seconds: float) -> str:
         marks=_counts(ledger.marks),
         worst_lateness_ms=round(ledger.worst_lateness_seconds * 1000, 1),
         gaps=ledger.gaps or None,
+        turns=ledger.turn_count or None,
+        turn_p50_ms=_ms(ledger.turn_seconds(50)),
+        turn_p95_ms=_ms(ledger.turn_seconds(95)),
         anomalies=_counts(ledger.anomalies),
     )
+
+
+def _ms(seconds: float | None) -> int | None:
+    return None if seconds is None else round(seconds * 1000)
 
 
 def _frames(drops: Mapping[str, int]) -> str | None:

@@ -36,13 +36,13 @@ async def silent(call: Call) -> None:
         pass
 
 
-async def until(condition: Callable[[], object], seconds: float = 60.0) -> None:
+async def until(condition: Callable[[], object], seconds: float = 60.0, step_seconds: float = 0.001) -> None:
     """Wait until the condition is met, looking each ms of the virtual clock."""
     loop = asyncio.get_running_loop()
     ends = loop.time() + seconds
     while not condition():
         assert loop.time() < ends, "it never came true"
-        await asyncio.sleep(0.001)
+        await asyncio.sleep(step_seconds)
 
 
 class RecordingTap:

@@ -94,6 +94,30 @@ def test_nothing_is_lost_or_reordered_between_threads():
     asyncio.run(main())
 
 
+def test_every_item_of_a_thread_wakes_the_reader():
+    """One at a time, each put only when the one before has been taken: no wake-up is missed, nor left out."""
+    count = 500
+
+    async def main():
+        inbox, taken = Inbox(), threading.Semaphore(1)
+
+        def put_one_by_one():
+            for number in range(count):
+                assert taken.acquire(timeout=10)
+                inbox.put_from_thread(b"%d" % number)
+
+        writer = threading.Thread(target=put_one_by_one, daemon=True)
+        writer.start()
+        for number in range(count):
+            async with asyncio.timeout(10):
+                await inbox.wait()
+            assert all_of(inbox) == [b"%d" % number]
+            taken.release()
+        writer.join()
+
+    asyncio.run(main())
+
+
 def test_a_thread_that_outlives_the_loop_is_no_error():
     """A handler left alone may still ask for something when nobody is there any more."""
 

@@ -312,6 +312,9 @@ def test_a_directory_that_cannot_be_looked_through_is_a_warning(tmp_path, caplog
     monkeypatch.setattr(capture, "prune", refuse)
     writer = CaptureWriter(tmp_path, SessionSettings())
     assert is_refused.wait(10)
+    deadline = time.monotonic() + 5
+    while not warnings(caplog) and time.monotonic() < deadline:
+        time.sleep(0.01)  # the thread that was refused has still to say so
     writer.close()
     assert warnings(caplog) == ['old captures could not be deleted reason="Permission denied"']
 

@@ -37,7 +37,7 @@ ALL = ("greeting", "menu", "time", "echo", "record", "tone", "playback", "nothin
 
 async def heard(dialled, name):
     """Wait until the caller has heard a prompt to its end, at whatever time."""
-    await until(lambda: dialled.platform.heard().find(prompt(name)) >= 0)
+    await until(lambda: dialled.platform.heard().find(prompt(name)) >= 0, 30.0, 0.02)
 
 
 @virtual

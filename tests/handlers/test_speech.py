@@ -124,6 +124,30 @@ async def test_an_answer_in_the_making_is_given_up_when_the_call_ends():
     assert session.termination is Termination.COMPLETED
 
 
+@virtual
+async def test_an_answer_that_does_not_come_gives_way_to_the_next():
+    """A maker that waits for its service for ever is cancelled when the caller has said something else."""
+    given_up = []
+
+    async def generate(call, text):
+        if text == "one":
+            try:
+                await asyncio.get_running_loop().create_future()
+            finally:
+                given_up.append(dialled.peer.seconds)
+        yield ulaw_to_pcm(speech(0.5, text))
+
+    dialled = Dialled(speech_handler(recogniser([], ["one", "two"]), generate))
+    await dialled.begun()
+    dialled.platform.speak(speech(0.02))
+    await asyncio.sleep(1.0)
+    dialled.platform.speak(speech(0.02))
+    await asyncio.sleep(1.0)
+    assert given_up == [pytest.approx(1.0, abs=0.01)]
+    assert dialled.peer.audio == speech(0.5, "two")
+    await dialled.hung_up_on()
+
+
 @pytest.mark.parametrize("rate_hz", [16_000, 24_000])
 @virtual
 async def test_both_hooks_have_the_rate_that_they_ask_for(rate_hz):

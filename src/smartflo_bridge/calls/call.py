@@ -15,7 +15,7 @@ from smartflo_bridge.calls.delivery import Delivery
 from smartflo_bridge.calls.requests import Requests
 from smartflo_bridge.calls.utterance import Encoding, Utterance
 from smartflo_bridge.core.audio import SAMPLE_RATE_HZ
-from smartflo_bridge.core.commands import HangUp, Interrupt, PlaceMark
+from smartflo_bridge.core.commands import HangUp, Interrupt, MuteRecording, PlaceMark
 from smartflo_bridge.core.effects import HandlerEvent, InterruptOutcome, MarkOutcome, Termination
 from smartflo_bridge.core.errors import CallEnded, HandlerError
 from smartflo_bridge.core.incoming import DTMFEvent, StartEvent
@@ -239,6 +239,25 @@ class Call:
     def update_metadata(self, **values: object) -> None:
         """Keep something about the call."""
         self.metadata.update(values)
+
+    def mute_recording(self) -> None:
+        """Keep both voices out of the recording, if there is one, until `unmute_recording`: for card numbers and the like.
+
+        What is said from now on is silence in it, and so is what is played meanwhile, even if it is heard later. It takes
+        its place among the call's other commands: after the audio queued before it, before that queued after it.
+
+        Raises:
+            CallEnded: the call is over.
+        """
+        self._requests.post(MuteRecording(is_muted=True))
+
+    def unmute_recording(self) -> None:
+        """Let the recording have both voices again, from now on.
+
+        Raises:
+            CallEnded: the call is over.
+        """
+        self._requests.post(MuteRecording(is_muted=False))
 
     # --- For the actor
 

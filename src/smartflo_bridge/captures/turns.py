@@ -9,12 +9,12 @@ from collections.abc import Iterable
 
 import msgspec
 
-from smartflo_bridge.captures._speech import SpeechDetector, SpeechEdge
 from smartflo_bridge.captures.format import Record
 from smartflo_bridge.captures.said import said_in
 from smartflo_bridge.core.audio import SAMPLE_RATE_HZ, SILENCE
 from smartflo_bridge.core.errors import ProtocolError
 from smartflo_bridge.core.incoming import MediaEvent, parse_incoming_event
+from smartflo_bridge.core.speech import SpeechDetector, SpeechEdge
 
 
 class Turn(msgspec.Struct, frozen=True):

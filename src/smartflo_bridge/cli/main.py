@@ -11,6 +11,7 @@ COMMANDS = {
     "serve": "Answer calls.",
     "call": "Place simulated calls, as the platform would.",
     "replay": "Replay a captured call: exactly, to a live server, or to new callers.",
+    "report": "Draw the picture of a captured call.",
     "check-config": "Check a configuration and print what is in force.",
 }
 

@@ -44,4 +44,10 @@ class HangUp(_Command, frozen=True, tag="hang_up", gc=False):
     """End the call when the queued audio has been played."""
 
 
-Command = Play | PlaceMark | AwaitRoom | Interrupt | HangUp
+class MuteRecording(_Command, frozen=True, tag="mute_recording", gc=False):
+    """Keep both voices out of the recording from now on, or let it have them again. For taps: the session ignores it."""
+
+    is_muted: bool
+
+
+Command = Play | PlaceMark | AwaitRoom | Interrupt | HangUp | MuteRecording

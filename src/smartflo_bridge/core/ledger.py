@@ -9,6 +9,21 @@ from collections import Counter
 
 import msgspec
 
+MAX_TURNS = 1024
+"""Turns kept of a call: of more than an hour of quick talk. Those beyond are only counted."""
+
+
+class Turn(msgspec.Struct, frozen=True):
+    """The caller fell silent, and we answered: times of the session, in seconds. See `turns`."""
+
+    fell_silent_at: float
+    answered_at: float
+
+    @property
+    def seconds(self) -> float:
+        """How long the caller waited."""
+        return self.answered_at - self.fell_silent_at
+
 
 class Ledger(msgspec.Struct):
     """The counts of one call. Bytes are mu-law bytes: 8000 a second."""
@@ -27,6 +42,19 @@ class Ledger(msgspec.Struct):
     worst_lateness_seconds: float = 0.0
     gaps: int = 0
     last_sequence: int | None = None
+    turn_count: int = 0
+    turns: list[Turn] = msgspec.field(default_factory=list)
+
+    def note_turn(self, turn: Turn) -> None:
+        """Enter an answer to the caller."""
+        self.turn_count += 1
+        if len(self.turns) < MAX_TURNS:
+            self.turns.append(turn)
+
+    def turn_seconds(self, percent: int) -> float | None:
+        """Return what so many percent of the turns did not exceed (nearest rank); None without a turn."""
+        ranked = sorted(turn.seconds for turn in self.turns)
+        return ranked[max(0, -(-len(ranked) * percent // 100) - 1)] if ranked else None
 
     def note_sequence(self, number: int | str | None) -> None:
         """Count a gap in the platform's sequence numbers. Published samples have them, so it is never an error."""

@@ -8,13 +8,14 @@ from enum import StrEnum
 from typing import assert_never
 
 from smartflo_bridge.core import outgoing
-from smartflo_bridge.core.audio import BYTES_PER_MS, SAMPLE_RATE_HZ, whole_frames
+from smartflo_bridge.core.audio import BYTES_PER_MS, SAMPLE_RATE_HZ, duration_seconds, whole_frames
 from smartflo_bridge.core.commands import AwaitRoom, Interrupt, PlaceMark, Play
 from smartflo_bridge.core.effects import Effect, InterruptOutcome, MarkOutcome, MarkResult, Reply, Room, Send
 from smartflo_bridge.core.ledger import Ledger
 from smartflo_bridge.core.marks import Marks
 from smartflo_bridge.core.playout import Cleared, Playout, QueuedMark
 from smartflo_bridge.core.settings import SessionSettings
+from smartflo_bridge.core.turns import Turns
 
 MAX_PENDING_MARKS = 256
 """Marks queued or awaiting their echo; one more is discarded at once. Reliability, section 8."""
@@ -31,13 +32,14 @@ class Refusal(StrEnum):
 class Outbound:
     """Speech and marks of one stream. Each method that can make something due is followed by `release`."""
 
-    def __init__(self, settings: SessionSettings, ledger: Ledger) -> None:
+    def __init__(self, settings: SessionSettings, ledger: Ledger, turns: Turns) -> None:
         packet_bytes = whole_frames(round(settings.packet_seconds * SAMPLE_RATE_HZ))
         self._playout = Playout(settings.lead_seconds, packet_bytes)
         self._marks = Marks()
         self._slack = settings.mark_slack_seconds
         self._queue_bytes = round(settings.queue_seconds * SAMPLE_RATE_HZ)
         self._ledger = ledger
+        self._turns = turns
         self._waiting_for_room: list[int] = []
         self._queued_names: set[str] = set()
         self._mark_number = 0
@@ -120,6 +122,7 @@ class Outbound:
     def _interrupt(self, ticket: int, now: float) -> list[Effect]:
         """Begin a new epoch: drop the queue, clear the platform's buffer, resolve all marks as discarded."""
         cleared, effects = self._discard(now, "interrupted")
+        self._turns.interrupt(now)
         self.epoch += 1
         outcome = InterruptOutcome(cleared.heard_ms, cleared.dropped_bytes // BYTES_PER_MS)
         return [Send(outgoing.ClearEvent(self.stream_sid)), *effects, Reply(ticket, outcome)]
@@ -150,9 +153,24 @@ class Outbound:
 
     def release(self, now: float) -> list[Effect]:
         """Return everything that is due: audio, marks, time-outs, and answers to those who waited for room."""
+        items = self._playout.release(now)
+        effects: list[Effect] = self._send(items, now) if items else []
+        if self._marks:
+            for mark in self._marks.expire(now):
+                effects += self._resolve(mark, MarkResult.TIMED_OUT, self._playout.heard_ms_before(mark, now))
+        if self._waiting_for_room and self._playout.queued_bytes + self.room_bytes <= self._queue_bytes:
+            effects += self._tell_room()
+        self._ledger.padding_bytes = self._playout.padding_bytes
+        return effects
+
+    def _send(self, items: list[bytes | QueuedMark], now: float) -> list[Effect]:
         effects: list[Effect] = []
-        for item in self._playout.release(now):
+        # What is released at once plays without a break, up to the horizon.
+        plays_at = self._playout.horizon - duration_seconds(sum(len(item) for item in items if isinstance(item, bytes)))
+        for item in items:
             if isinstance(item, bytes):
+                self._turns.speak(item, plays_at)
+                plays_at += duration_seconds(len(item))
                 self._chunk_number += 1
                 self._ledger.sent_bytes += len(item)
                 media = outgoing.Media(item, self._chunk_number)
@@ -161,12 +179,6 @@ class Outbound:
                 self._queued_names.discard(item.name)
                 self._marks.add(item, max(self._playout.horizon, now) + self._slack)
                 effects.append(Send(outgoing.MarkEvent(self.stream_sid, outgoing.Mark(item.name))))
-        if self._marks:
-            for mark in self._marks.expire(now):
-                effects += self._resolve(mark, MarkResult.TIMED_OUT, self._playout.heard_ms_before(mark, now))
-        if self._waiting_for_room and self._playout.queued_bytes + self.room_bytes <= self._queue_bytes:
-            effects += self._tell_room()
-        self._ledger.padding_bytes = self._playout.padding_bytes
         return effects
 
     def _discard(self, now: float, reason: str) -> tuple[Cleared, list[Effect]]:

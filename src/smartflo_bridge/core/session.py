@@ -8,11 +8,10 @@ The caller (`calls.actor`, or a replay) carries out the effects in order. `Close
 are only accounted for, and their tickets answered, so that a handler which is still talking is never left waiting.
 """
 
-from enum import Enum
 from typing import assert_never
 
 from smartflo_bridge.core import incoming, outgoing
-from smartflo_bridge.core.commands import AwaitRoom, Command, HangUp, Interrupt, PlaceMark, Play
+from smartflo_bridge.core.commands import AwaitRoom, Command, HangUp, Interrupt, MuteRecording, PlaceMark, Play
 from smartflo_bridge.core.effects import Close, Deliver, Effect, HandlerEvent, Notice, Send, Termination
 from smartflo_bridge.core.incoming import IncomingEvent
 from smartflo_bridge.core.ledger import Ledger
@@ -30,20 +29,13 @@ from smartflo_bridge.core.signals import (
     Tick,
     Undelivered,
 )
+from smartflo_bridge.core.state import State
+from smartflo_bridge.core.turns import Turns
 
 Input = IncomingEvent | Command | Signal
 
 NORMAL_CLOSE_CODES = (1000, 1001, 1005)
 """Codes with which the platform ends a call by closing; 1006 is our library's word for no close at all."""
-
-
-class State(Enum):
-    """Where a stream is in its life. The transitions are protocol.md's table."""
-
-    ACCEPTED = "accepted"
-    CONNECTED = "connected"
-    STREAMING = "streaming"
-    STOPPED = "stopped"
 
 
 class Session:
@@ -58,7 +50,8 @@ class Session:
         self.termination: Termination | None = None
         self.ledger = Ledger()
         self._settings = settings
-        self._outbound = Outbound(settings, self.ledger)
+        self._turns = Turns(self.ledger)
+        self._outbound = Outbound(settings, self.ledger, self._turns)
         self._limits = Limits(settings)
         self._effects: list[Effect] = []
         self._noticed: set[str] = set()
@@ -98,7 +91,7 @@ class Session:
             self._account_after_end(given, now)
             return self._effects
         match given:
-            case Tick() | Undelivered():
+            case Tick() | Undelivered() | MuteRecording():
                 pass
             case Play() | PlaceMark() | AwaitRoom() | Interrupt() | HangUp():
                 self._obey(given, now)
@@ -122,18 +115,20 @@ class Session:
         self.ledger.messages_in += 1
         self.ledger.note_sequence(getattr(event, "sequence_number", None))
 
-    def _take_media(self, event: incoming.MediaEvent) -> None:
+    def _take_media(self, event: incoming.MediaEvent, now: float) -> None:
         size = len(event.media.payload)
         self.ledger.received_bytes += size
         if self.state is not State.STREAMING:
             self.ledger.inbound_drops["before_start"] += size
         elif event.stream_sid != self.stream_sid and self._is_foreign(event.stream_sid):
             self.ledger.inbound_drops["foreign_stream"] += size
-        elif self._handler_is_done:
-            self.ledger.inbound_drops["handler_done"] += size
         elif size:
-            self.ledger.delivered_bytes += size
-            self._effects.append(Deliver(event))
+            self._turns.hear(event.media.payload, now, event.media.timestamp)
+            if self._handler_is_done:
+                self.ledger.inbound_drops["handler_done"] += size
+            else:
+                self.ledger.delivered_bytes += size
+                self._effects.append(Deliver(event))
 
     def _take_event(self, event: incoming.KnownEvent, now: float) -> None:
         match event:
@@ -149,7 +144,7 @@ class Session:
                     self._deliver(event)
                 self._end(now, Close(self._ended_well, 1000, ""))
             case incoming.MediaEvent():
-                self._take_media(event)
+                self._take_media(event, now)
             case _:
                 assert_never(event)
 
@@ -172,6 +167,7 @@ class Session:
         self.stream_sid = self._outbound.stream_sid = sid
         self._inner_sid = event.details.stream_sid
         self.call_sid = event.call_sid
+        self._turns.begin(now)
         self._deliver(event)
 
     def _take_in_stream(self, event: incoming.DTMFEvent | incoming.MarkEvent, now: float) -> None:
@@ -180,6 +176,7 @@ class Session:
         elif self._is_foreign(event.stream_sid):
             self._note("foreign_stream", "a message for another stream was dropped")
         elif isinstance(event, incoming.DTMFEvent):
+            self._turns.press(now)
             self._deliver(event)
         else:
             is_for_handler, effects = self._outbound.echo(event.name, now)
@@ -196,7 +193,7 @@ class Session:
 
     # --- The handler's commands
 
-    def _obey(self, command: Command, now: float) -> None:
+    def _obey(self, command: Play | PlaceMark | AwaitRoom | Interrupt | HangUp, now: float) -> None:
         if isinstance(command, HangUp):
             self._say_goodbye(now)
         else:

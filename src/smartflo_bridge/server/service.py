@@ -18,6 +18,7 @@ from smartflo_bridge.calls.registry import Registry
 from smartflo_bridge.calls.setup import CallSetup
 from smartflo_bridge.calls.tap import Tap
 from smartflo_bridge.captures.capture import CaptureWriter
+from smartflo_bridge.captures.recording import RecordingWriter
 from smartflo_bridge.config import Config
 from smartflo_bridge.core.errors import ConfigError
 from smartflo_bridge.handlers.lookup import BUILT_IN, find_handler
@@ -102,11 +103,12 @@ async def serving(config: Config, config_dir: Path, handler: Handler | None = No
     registry = Registry(config.max_calls)
     status = Status(registry)
     captures = _capture_writer(config)
+    recordings = RecordingWriter(Path(config.record_dir)) if config.record_dir else None
     call_sock, health_sock = _open_sockets(config, access)
     home = HandlerLoop.main() if is_built_in else HandlerLoop.in_thread()
 
     def open_taps() -> Sequence[Tap]:
-        return () if captures is None else (captures.tap(),)
+        return [writer.tap() for writer in (captures, recordings) if writer is not None]
 
     setup = CallSetup(
         settings=config.session_settings(),
@@ -137,8 +139,9 @@ async def serving(config: Config, config_dir: Path, handler: Handler | None = No
         await _stop(config, service, status, listener, probes)
         if not home.stop(1.0):
             _log.warning("a handler blocks its thread; it is left alone")
-        if captures is not None:
-            captures.close()
+        for writer in (captures, recordings):
+            if writer is not None:
+                writer.close()
         _log.info(line("stopped", calls_served=registry.calls_served))
 
 

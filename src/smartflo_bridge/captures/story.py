@@ -1,0 +1,170 @@
+"""The story of a captured call: the pure model of what its picture shows. `report` and `still` draw it.
+
+Two tracks on one time axis, which begins when the connection was accepted: the caller by the arrival of their audio, us
+as the caller hears it. On it speech, turns, barge-ins, keys, marks, clears, gaps, and rules broken. All times in the
+lists that hold values of `talk`, `tracks` and `rules` are seconds; those of single messages are the capture's ns.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from smartflo_bridge.captures.format import Header, Record
+from smartflo_bridge.captures.marks import MarkStory
+from smartflo_bridge.captures.playback import Clear, Gap, Playback, Sending
+from smartflo_bridge.captures.rules import Finding
+from smartflo_bridge.captures.talk import BargeIn, Talk, Turn, barge_ins, speech_spans, talks, turns
+from smartflo_bridge.captures.tracks import NS_PER_SAMPLE, Piece, Span, Track, pieces_of_arrivals, samples_at, track_of
+from smartflo_bridge.captures.transcript import Arrival, Key, Said, Transcript
+from smartflo_bridge.core.audio import SAMPLE_RATE_HZ
+from smartflo_bridge.core.incoming import StartEvent
+
+
+class Parties(msgspec.Struct, frozen=True, kw_only=True):
+    """Who was on the line, as the `start` has it; None where it does not say, or never came."""
+
+    stream_sid: str | None = None
+    call_sid: str | None = None
+    from_number: str | None = None
+    to_number: str | None = None
+    direction: str | None = None
+    parameters: dict[str, str] = msgspec.field(default_factory=dict)
+
+
+class Ending(msgspec.Struct, frozen=True, kw_only=True):
+    """How the call ended. `is_told` is False for a capture that was cut: then nothing of it is known.
+
+    Attributes:
+        termination: one of `core.effects.Termination`.
+        close_code: the platform's; None if it did not close, or died without one.
+        stop_reason: the platform's free text; None if no `stop` came.
+        ledger: the session's accounts, as the capture has them.
+    """
+
+    is_told: bool
+    termination: str | None = None
+    close_code: int | None = None
+    stop_reason: str | None = None
+    ledger: dict[str, Any] = msgspec.field(default_factory=dict)
+
+
+class Voice(msgspec.Struct, frozen=True):
+    """One side: its audio, and where in it there is speech."""
+
+    track: Track
+    speech: list[Span]
+
+    @property
+    def speech_seconds(self) -> float:
+        """How much speech there is."""
+        return sum(span.seconds for span in self.speech)
+
+
+class Story(msgspec.Struct, frozen=True, kw_only=True):
+    """A call. `talks` are our speech as the caller hears it; `unheard` is what they never heard of what was sent."""
+
+    began: str
+    software: str
+    lead_seconds: float
+    seconds: float
+    parties: Parties
+    ending: Ending
+    caller: Voice
+    us: Voice
+    talks: list[Talk]
+    unheard: list[Piece]
+    turns: list[Turn]
+    barge_ins: list[BargeIn]
+    keys: list[Key]
+    marks: list[MarkStory]
+    clears: list[Clear]
+    gaps: list[Gap]
+    findings: list[Finding]
+    sequence_gaps: int
+    arrivals: list[Arrival]
+    sendings: list[Sending]
+    said: list[Said]
+
+    @property
+    def worst_lateness_seconds(self) -> float:
+        """How late our latest message was, by its own clock."""
+        return max((sending.late_ns for sending in self.sendings), default=0) / 1e9
+
+
+def tell_story(header: Header, records: Iterable[Record]) -> Story:
+    """Read a capture to its end, or to its cut, and return what happened."""
+    transcript = Transcript(header, records)
+    playback = transcript.playback
+    length = -(-transcript.ended_ns // NS_PER_SAMPLE)
+    caller = _voice(pieces_of_arrivals([(samples_at(one.at_ns), one.ulaw) for one in transcript.arrivals]), length)
+    us = _voice(playback.pieces, length)
+    cuts = [clear.at_ns / 1e9 for clear in playback.clears if clear.unheard]
+    ours = talks(us.speech, us.track.present, cuts)
+    keys = [key.at_ns / 1e9 for key in transcript.keys]
+    answers = turns(caller.speech, keys, ours, _sent_at(ours, playback.sendings))
+    return Story(
+        began=header.began,
+        software=header.software,
+        lead_seconds=header.settings.lead_seconds,
+        seconds=transcript.ended_ns / 1e9,
+        parties=_parties(transcript.start),
+        ending=_ending(transcript),
+        caller=caller,
+        us=us,
+        talks=ours,
+        unheard=playback.unheard,
+        turns=answers,
+        barge_ins=barge_ins(caller.speech, keys, ours),
+        keys=transcript.keys,
+        marks=playback.marks.all,
+        clears=playback.clears,
+        gaps=_gaps(playback, answers),
+        findings=transcript.rules.findings,
+        sequence_gaps=transcript.rules.sequence_gaps,
+        arrivals=transcript.arrivals,
+        sendings=playback.sendings,
+        said=transcript.said,
+    )
+
+
+def _voice(pieces: list[Piece], length: int) -> Voice:
+    track = track_of(pieces, length)
+    return Voice(track, speech_spans(track.ulaw))
+
+
+def _sent_at(ours: list[Talk], sendings: list[Sending]) -> list[float]:
+    """Return when the message was sent that holds the first byte of each talk."""
+    heard_at = [sending.heard_at for sending in sendings]
+    holders = (sendings[bisect_right(heard_at, round(talk.start * SAMPLE_RATE_HZ)) - 1] for talk in ours)
+    return [holder.at_ns / 1e9 for holder in holders]
+
+
+def _gaps(playback: Playback, answers: list[Turn]) -> list[Gap]:
+    """Leave out the silences that end with an answer: then it was the caller's turn, and no gap."""
+    begins = {samples_at(round(turn.end * 1e9)) for turn in answers}
+    return [gap for gap in playback.gaps if gap.is_ours or gap.end not in begins]
+
+
+def _parties(start: StartEvent | None) -> Parties:
+    if start is None:
+        return Parties()
+    return Parties(
+        stream_sid=start.sid,
+        call_sid=start.call_sid,
+        from_number=start.from_number,
+        to_number=start.to_number,
+        direction=start.direction,
+        parameters=start.custom_parameters,
+    )
+
+
+def _ending(transcript: Transcript) -> Ending:
+    return Ending(
+        is_told=transcript.termination is not None,
+        termination=transcript.termination,
+        close_code=transcript.peer_lost.code if transcript.peer_lost else None,
+        stop_reason=transcript.stop_reason,
+        ledger=transcript.ledger or {},
+    )

@@ -1,0 +1,122 @@
+"""Turn latency: from the caller falling silent to the first sound of ours, measured at the wire, for every call.
+
+A turn begins where the caller's speech ended, which `speech` finds in hindsight, at the time that the audio had when it
+could have reached us (`mediaclock`): neither the length of the platform's chunks nor a delayed one counts. It ends when
+the first sound of ours that is louder than silence begins to play, which is when it is sent, unless silence was sent
+before it. A pause of the caller does not matter: what counts is the last end of speech before our sound.
+
+It is a turn only if we were silent when the caller fell silent. So there is none when we begin to speak while the caller
+still does, nor when the caller says something while we speak on. Barge-in is the exception: an interrupt soon after the
+caller's words belongs to them, and what we say next answers them, so that turn counts from those words, not from the
+interrupt. A key answers for itself: what we say after one is no answer to words before it.
+
+Everything is decided in hindsight, some 0.4 s after the fact. `session` shows what comes and goes.
+"""
+
+from collections import deque
+
+import msgspec
+
+from smartflo_bridge.core.audio import SAMPLE_RATE_HZ
+from smartflo_bridge.core.incoming import Counter
+from smartflo_bridge.core.ledger import Ledger, Turn
+from smartflo_bridge.core.mediaclock import MediaClock
+from smartflo_bridge.core.speech import MIN_SPEECH_WINDOWS, WINDOW_BYTES, SpeechDetector, SpeechEdge
+
+QUIET = bytes([*range(0x70, 0x80), *range(0xF0, 0x100)])
+"""The lowest of mu-law's eight segments, below -48 dBFS: what we send of it is silence, and the noise of a synthesiser."""
+
+PAUSE_SECONDS = 0.5
+"""A shorter silence of ours is a pause between two words: speech after it is not begun anew. Twice a pause at a comma."""
+
+INTERRUPT_SECONDS = 2.0
+"""How long after the caller's words an interrupt may still be their doing: recognisers take up to some 1.5 s."""
+
+_MAX_GAPS = 16
+"""Gaps remembered; an end of speech lies before the last one or two."""
+
+
+class _Answer(msgspec.Struct, frozen=True):
+    """We began to speak. Words of the caller that ended before `not_before` are not what it answers."""
+
+    seconds: float
+    not_before: float
+
+
+class Turns:
+    """The turns of one call.
+
+    Args:
+        ledger: where they are entered.
+    """
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._clock = MediaClock(0.0)
+        self._detector = SpeechDetector()
+        self._gaps: deque[tuple[int, int]] = deque(maxlen=_MAX_GAPS)  # audio before it; position less audio behind it
+        self._received = 0
+        self._fell_silent: float | None = None  # the caller, and nothing of ours has answered yet
+        self._answer: _Answer | None = None  # which nobody knows yet to be one
+        self._spoke_until = float("-inf")
+        self._pressed_at = float("-inf")
+
+    def begin(self, now: float) -> None:
+        """The stream has started."""
+        self._clock = MediaClock(now)
+
+    def hear(self, ulaw: bytes, now: float, timestamp: Counter) -> None:
+        """Take the caller's audio."""
+        start = self._clock.place(len(ulaw), now, timestamp)
+        shift = start - self._received
+        if shift != (self._gaps[-1][1] if self._gaps else 0):
+            self._gaps.append((self._received, shift))
+        self._received += len(ulaw)
+        for edge in self._detector.feed(ulaw):
+            self._take(edge)
+        if self._answer is not None and not self._detector.is_speech:
+            known = self._detector.position_bytes - MIN_SPEECH_WINDOWS * WINDOW_BYTES
+            if self._seconds_at(known) >= self._answer.seconds:
+                self._settle()
+
+    def press(self, now: float) -> None:
+        """The caller has pressed a key."""
+        self._pressed_at = now
+
+    def speak(self, ulaw: bytes, plays_at: float) -> None:
+        """Take audio that we send, and when it begins to play."""
+        end = plays_at + len(ulaw) / SAMPLE_RATE_HZ
+        if end - self._spoke_until >= PAUSE_SECONDS:
+            begins = plays_at + (len(ulaw) - len(ulaw.lstrip(QUIET))) / SAMPLE_RATE_HZ
+            if begins == end:
+                return
+            if begins - self._spoke_until >= PAUSE_SECONDS:
+                self._settle()
+                self._answer = _Answer(begins, max(self._spoke_until, self._pressed_at))
+            self._spoke_until = end
+        elif ulaw.translate(None, QUIET):
+            self._spoke_until = end
+
+    def interrupt(self, now: float) -> None:
+        """What we were saying is cut off: for words that ended just before, it is as if we had been silent."""
+        self._spoke_until = min(self._spoke_until, now - INTERRUPT_SECONDS)
+
+    def _seconds_at(self, byte_count: int) -> float:
+        """Return what time the caller's audio has behind its first so many bytes."""
+        shift = next((shift for before, shift in reversed(self._gaps) if before < byte_count), 0)
+        return self._clock.seconds_at(byte_count + shift)
+
+    def _take(self, edge: SpeechEdge) -> None:
+        at = self._seconds_at(edge.position_bytes)
+        if edge.is_speech and self._answer is not None and self._answer.seconds <= at:
+            self._settle()
+        self._fell_silent = None if edge.is_speech else at
+
+    def _settle(self) -> None:
+        """Decide whether what we began to say was an answer: what the caller did until then is known."""
+        answer, self._answer = self._answer, None
+        if answer is None or self._fell_silent is None or self._fell_silent > answer.seconds:
+            return
+        if self._fell_silent >= answer.not_before:
+            self._ledger.note_turn(Turn(self._fell_silent, answer.seconds))
+        self._fell_silent = None
