@@ -324,3 +324,21 @@ def test_the_header_says_so():
     """And keeps the day of the call, not its time: the time and a telephone bill make a person."""
     header, _ = anonymised(Captured())
     assert header == msgspec.structs.replace(Captured().header, began="2026-11-24T00:00:00Z", anonymised=True)
+
+
+def test_turns_are_those_of_the_noise():
+    """The ledger has each turn, found in the audio: where noise takes its place, what is found there stands in the end."""
+    call = Captured()
+    call.start()
+    for number, piece in enumerate([QUIET] * 10 + [VOICE] * 10 + [QUIET] * 20):
+        call.run(0.1)
+        call.say(media_message(piece))
+        if number == 28:
+            call.give(Play(VOICE * 5, 0))
+    call.say(message("stop", streamSid=SID))
+    call.end()
+    assert call.records[-1].ledger["turn_count"] == 1
+    header, records = anonymised(call, replaces_audio=True)
+    assert fold(header, records).difference is None
+    assert records[-1].ledger["turn_count"] == 1
+    assert records[-1].ledger["turns"][0]["fell_silent_at"] == pytest.approx(2.0, abs=0.05)

@@ -105,7 +105,7 @@ class _Ours:
             self._clear(now)
         elif said.ulaw:
             self._feed(SILENCE * (now - self._horizon))
-            self._starts.append(self._horizon)
+            self._ends.append(self._horizon + len(said.ulaw))
             self._times.append(at)
             self._feed(said.ulaw)
 
@@ -113,12 +113,11 @@ class _Ours:
         """Forget what was to be heard: whatever comes next begins anew."""
         self._detector = SpeechDetector()
         self._origin = self._horizon = now
-        self._starts: list[int] = []
+        self._ends: list[int] = []
         self._times: list[float] = []
 
     def _feed(self, ulaw: bytes) -> None:
         self._horizon += len(ulaw)
         for edge in self._detector.feed(ulaw):
-            if edge.is_speech:
-                index = bisect_right(self._starts, self._origin + edge.position_bytes) - 1
-                self.began_at.append(self._times[max(index, 0)])
+            if edge.is_speech:  # by the detector's grid it may lie in the silence before: then the next message is it
+                self.began_at.append(self._times[bisect_right(self._ends, self._origin + edge.position_bytes)])

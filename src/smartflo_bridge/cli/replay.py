@@ -25,25 +25,26 @@ from smartflo_bridge.server.service import run_service
 MAX_SPEED = float("inf")
 
 
-class _Speed(click.ParamType[float]):
-    name = "speed"
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        if value == "max":
-            return MAX_SPEED
-        try:
-            speed = float(value)
-        except ValueError:
-            speed = 0
-        if not 1 <= speed < MAX_SPEED:
-            self.fail(f'{value!r} is neither a number of at least 1 nor "max"', param, ctx)
-        return speed
+def _speed(text: str) -> float:
+    """Read a speed."""
+    if text == "max":
+        return MAX_SPEED
+    try:
+        speed = float(text)
+    except ValueError:
+        speed = 0
+    if not 1 <= speed < MAX_SPEED:
+        msg = f'{text!r} is neither a number of at least 1 nor "max"'
+        raise click.BadParameter(msg)
+    return speed
 
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @click.argument("url", required=False)
-@click.option("--speed", type=_Speed(), help='Of the caller. 1, the default, is real time; "max" does not wait.')
+@click.option(
+    "--speed", type=_speed, metavar="SPEED", help='Of the caller. 1, the default, is real time; "max" does not wait.'
+)
 @click.option(
     "--budget-ms", type=click.IntRange(min=0), help="Exit with 1 if any turn is answered so much later than it was."
 )
@@ -125,14 +126,15 @@ def _play(file: Path, url: str, speed: float, budget_ms: int | None, *, keeps_id
 
 async def _played(url: str, script: Script, speed: float) -> Played:
     """Play, with a bar where there is a terminal: a call takes its time."""
-    length = script.cues[-1].at_ns // 1_000_000
-    shown = 0
-    with click.progressbar(length=length, label="calling", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
+    if not sys.stderr.isatty():
+        return await play_to(url, script, speed)
+    shown_ms = 0
+    with click.progressbar(length=script.cues[-1].at_ns // 1_000_000, label="calling", file=sys.stderr) as bar:
 
         def show(seconds: float) -> None:
-            nonlocal shown
-            bar.update(round(seconds * 1000) - shown)
-            shown = round(seconds * 1000)
+            nonlocal shown_ms
+            bar.update(round(seconds * 1000) - shown_ms)
+            shown_ms = round(seconds * 1000)
 
         return await play_to(url, script, speed, show)
 
