@@ -167,6 +167,7 @@ class _Actor:
         handling = Handling(start, self._setup, self.session, self.inbox)
         call = handling.call
         if not self._setup.registry.add(call):
+            _log.info(line("call refused", stream_sid=call.stream_sid, reason="served already"))
             self.inbox.put(Refused("this stream is being served already"))
             return
         _log.info(line("call started", stream_sid=call.stream_sid, call_sid=call.call_sid, direction=call.direction))

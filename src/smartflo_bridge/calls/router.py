@@ -86,7 +86,7 @@ class Router:
 
     async def _dispatch(self, call: Call, event: HandlerEvent) -> None:
         functions = [(wanted, function) for kind, wanted, function in self._functions if type(event) is kind]
-        own = [function for wanted, function in functions if wanted in _keys(event)]
+        own = next((found for key in _keys(event) if (found := [f for wanted, f in functions if wanted == key])), [])
         for function in own or [function for wanted, function in functions if wanted is None]:
             await function(call, event)
 

@@ -192,8 +192,9 @@ class Gate:
 class Listener:
     """The open call port, and the ways to shut it."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, answering: set[asyncio.Task[None] | None]) -> None:
         self._server = server
+        self._answering = answering
 
     def stop_accepting(self) -> None:
         """Take no new connections; those in their handshake get 503, those that talk go on.
@@ -210,6 +211,12 @@ class Listener:
         with suppress(TimeoutError):
             async with asyncio.timeout(ABORT_SECONDS):
                 await self._server.wait_closed()
+        # What still waits for its handler is cancelled now, while logs and captures can take its last words.
+        left = {task for task in self._answering if task is not None}
+        for task in left:
+            task.cancel()
+        if left:
+            await asyncio.wait(left, timeout=ABORT_SECONDS)
 
 
 async def open_listener(
@@ -222,8 +229,14 @@ async def open_listener(
         if isinstance(connection, GuardedConnection) and connection.is_refused:
             await peer.close(1008, "no valid token")
             return
-        await run(peer)
+        task = asyncio.current_task()
+        answering.add(task)
+        try:
+            await run(peer)
+        finally:
+            answering.discard(task)
 
+    answering: set[asyncio.Task[None] | None] = set()
     guarded: Any = partial(GuardedConnection, registry=registry, write_deadline_seconds=config.write_deadline_seconds)
     server = await serve(
         answer,
@@ -241,4 +254,4 @@ async def open_listener(
         max_size=MAX_MESSAGE_BYTES,
         write_limit=WRITE_LIMIT_BYTES,
     )
-    return Listener(server)
+    return Listener(server, answering)
