@@ -189,6 +189,17 @@ def test_what_is_not_of_the_stream_is_not_heard(writer: RecordingWriter) -> None
     assert voices(path) == (CALLER * 8000, SILENCE * 8000)
 
 
+def test_audio_under_the_inner_of_two_ids_is_heard(writer: RecordingWriter) -> None:
+    """As the session takes it, where the platform's `start` names two streams."""
+    tap = writer.tap()
+    tap.message_in(0, b'{"event":"start","streamSid":"MZ1","start":{"streamSid":"MZ2"}}')
+    hear(tap, 0, 10, sid="MZ2")
+    tap.ended(ns(1.0), SESSION)
+    writer.close()
+    (path,) = writer.directory.iterdir()
+    assert voices(path)[0] == CALLER * 8000
+
+
 def test_a_call_without_audio_leaves_no_file(writer: RecordingWriter) -> None:
     """A probe, or a call that was refused."""
     silent = writer.tap()

@@ -141,7 +141,7 @@ class _Recording:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._began = datetime.now(UTC)
-        self._stream_sid: str | None = None
+        self._sids: tuple[str | None, ...] = (None,)  # under which the stream's audio may come
         self._stereo: Stereo | None = None  # once the stream has started
         self._is_muted = False
         self._file: _WavFile | None = None
@@ -156,10 +156,11 @@ class _Recording:
             return
         if self._stereo is None:
             if isinstance(event, StartEvent) and event.sid is not None:
-                self._start(event.sid, now)
+                self._sids = (event.sid, event.details.stream_sid, None)
+                self._stereo = Stereo(now)
             return
         match event:
-            case MediaEvent(media=media) if media.payload and event.stream_sid in (None, self._stream_sid):
+            case MediaEvent(media=media) if media.payload and event.stream_sid in self._sids:
                 self._keep(self._stereo.take(now))
                 self._stereo.hear(media.payload, now, media.timestamp)
             case StopEvent():
@@ -206,14 +207,10 @@ class _Recording:
         with contextlib.suppress(OSError):
             self._close()
 
-    def _start(self, stream_sid: str, now: float) -> None:
-        self._stream_sid = stream_sid
-        self._stereo = Stereo(now)
-
     def _keep(self, blocks: Iterable[bytes]) -> None:
         for pcm in blocks:
             if self._file is None:
-                safe = re.sub(r"[^A-Za-z0-9._-]", "_", self._stream_sid or "unnamed")[:64]
+                safe = re.sub(r"[^A-Za-z0-9._-]", "_", self._sids[0] or "unnamed")[:64]
                 name = f"{self._began:%Y%m%dT%H%M%S}-{safe}-{os.urandom(2).hex()}.wav"
                 self._file = _WavFile(self._directory / name)
             self._file.append(pcm)
