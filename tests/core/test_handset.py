@@ -7,7 +7,7 @@ import pytest
 from smartflo_bridge.core.incoming import MediaEvent, StartEvent, parse_incoming_event
 from smartflo_bridge.simulator.handset import Handset, Utter
 from smartflo_bridge.simulator.messages import CallIds, Messages
-from smartflo_bridge.simulator.plan import CallPlan, HangUp, Press, Speak, StopReading
+from smartflo_bridge.simulator.plan import CallPlan, HangUp, Mute, Press, Speak, StopReading
 
 SILENT = b"\xff"
 IDS = CallIds(stream_sid="MZ1", call_sid="1758000000.4242", account_sid="AC77")
@@ -107,3 +107,36 @@ def test_messages_are_numbered_across_kinds_and_media_among_themselves() -> None
     assert isinstance(media, MediaEvent)
     assert media.ulaw == b"\x10" * 800
     assert json.loads(messages.connected()) == {"event": "connected"}
+
+
+def test_what_the_plan_does_not_know_is_added_as_it_happens() -> None:
+    """In its place by time, or at once if that has passed; speech waits for speech."""
+    handset = Handset(CallPlan(), hangs_up=False)
+    assert [type(one) for one in handset.release(0.5)] == [Utter] * 5
+    for action in (Press(0.7, "2"), Press(0.6, "1"), Speak(0.5, b"\x01" * 800), Speak(0.5, b"\x02" * 800)):
+        handset.act(action)
+    due = handset.release(0.75)
+    assert [one.digit for one in due if isinstance(one, Press)] == ["1", "2"]
+    assert b"".join(one.ulaw for one in due if isinstance(one, Utter)) == b"\x01" * 800 + b"\x02" * 800
+    handset.act(HangUp(0.1))
+    assert handset.release(0.75) == [HangUp(0.1)]
+
+
+def test_a_muted_platform_sends_nothing_and_time_goes_on() -> None:
+    """What was said meanwhile is gone."""
+    plan = CallPlan(actions=(Speak(0.0, b"\x01" * 4000), Mute(0.15), Mute(0.35, is_muted=False), HangUp(0.55)))
+    sent = [one for one in Handset(plan).release(9.0) if isinstance(one, Utter)]
+    assert [one.timestamp_ms for one in sent] == [100, 400, 500]
+
+
+def test_jitter_delays_chunks_by_chance_and_keeps_their_order() -> None:
+    """The same chances for the same seed; the time on the wire is the media's."""
+    plan = CallPlan(cadence_ms=20, jitter_seconds=0.1, linger_seconds=2.0)
+    sent = [one for one in Handset(plan).release(9.0) if isinstance(one, Utter)]
+    times = [one.at_seconds + one.delay_seconds for one in sent]
+    assert times == pytest.approx(sorted(times))
+    assert {one.timestamp_ms for one in sent} == set(range(20, 20 * len(sent) + 1, 20))
+    assert 0 < min(one.delay_seconds for one in sent) < 0.05 < max(one.delay_seconds for one in sent) < 0.1
+    assert Handset(plan).release(9.0) == Handset(plan).release(9.0)
+    other = CallPlan(cadence_ms=20, jitter_seconds=0.1, linger_seconds=2.0, seed=2)
+    assert Handset(plan).release(9.0) != Handset(other).release(9.0)

@@ -12,6 +12,7 @@ import pytest
 
 from smartflo_bridge.core.errors import ConfigError
 from smartflo_bridge.simulator import mix
+from smartflo_bridge.simulator.loudness import level, speech_seconds
 
 TONE_HZ = 440
 
@@ -67,7 +68,7 @@ def test_every_kind_of_wav_is_read_as_the_same_tone(kind: str, tmp_path: Path) -
     assert len(ulaw) / 8000 == pytest.approx(0.5, abs=0.01)
     inside = audioop.ulaw2lin(ulaw[400:3600], 2)  # a resampler rings at both ends
     assert audioop.cross(inside, 2) == pytest.approx(2 * TONE_HZ * 0.4, abs=2)
-    assert mix.level(ulaw) == pytest.approx(16384 / math.sqrt(2), rel=0.05)
+    assert level(ulaw) == pytest.approx(16384 / math.sqrt(2), rel=0.05)
 
 
 @pytest.mark.parametrize(
@@ -134,15 +135,15 @@ def test_speech_is_counted_in_frames_and_silence_is_none() -> None:
     """A second of tone in two seconds of silence; a line's noise is silence too."""
     voice = audioop.lin2ulaw(tone(8000, 1.0), 2)
     hiss = audioop.lin2ulaw(struct.pack("<hh", 60, -60) * 4000, 2)
-    assert mix.speech_seconds(b"\xff" * 8000 + voice + hiss) == pytest.approx(1.0)
-    assert mix.level(b"") == 0
+    assert speech_seconds(b"\xff" * 8000 + voice + hiss) == pytest.approx(1.0)
+    assert level(b"") == 0
 
 
 def test_the_built_in_voice_speaks() -> None:
     """Some seconds of it, and mostly speech."""
     voice = mix.built_in_voice()
     assert 2 < len(voice) / 8000 < 60
-    assert mix.speech_seconds(voice) > len(voice) / 8000 / 4
+    assert speech_seconds(voice) > len(voice) / 8000 / 4
 
 
 def test_a_package_without_its_voice_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

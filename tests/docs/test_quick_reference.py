@@ -20,7 +20,8 @@ from smartflo_bridge import UnknownEvent, parse_incoming_event, ulaw_to_pcm
 from smartflo_bridge.config import config_from
 from smartflo_bridge.core.outgoing import OutgoingEvent
 from smartflo_bridge.handlers.ivr import prompt
-from smartflo_bridge.simulator.mix import built_in_voice, speech_seconds
+from smartflo_bridge.simulator.loudness import speech_seconds
+from smartflo_bridge.simulator.mix import built_in_voice
 from smartflo_bridge.simulator.plan import Press, Speak
 from smartflo_bridge.simulator.progress import EndedBy
 from smartflo_bridge.simulator.report import CallReport

@@ -13,7 +13,9 @@ from click.testing import CliRunner, Result
 from websockets.asyncio.server import ServerConnection, serve
 
 from smartflo_bridge.cli.call import command
-from smartflo_bridge.cli.call_progress import CallLine, ManyCalls
+from smartflo_bridge.cli.call_progress import CallLine
+from smartflo_bridge.cli.load_progress import LoadDisplay
+from smartflo_bridge.simulator.lateness import LatenessProbe
 from smartflo_bridge.simulator.progress import (
     Answered,
     AudioPassed,
@@ -21,14 +23,13 @@ from smartflo_bridge.simulator.progress import (
     Cleared,
     EndAsked,
     EndedBy,
-    Fault,
-    FaultSeen,
     FirstAudio,
     KeyPressed,
     MarkEchoed,
     MarkPlaced,
     Progress,
 )
+from smartflo_bridge.simulator.rules import Rule, Violation
 
 LOUD = bytes([0x10, 0x90]) * 400  # 100 ms at nearly full scale
 
@@ -155,6 +156,14 @@ def test_a_call_that_nobody_answers_has_exit_code_1(calls: int, voice: Path, tmp
         (["ws://localhost", "--wav", __file__], "cannot be played: it is no WAV file"),
         (["ws://localhost", "--out", "/nowhere/call.wav"], "there is no folder /nowhere"),
         (["ws://localhost", "--cadence-ms", "0"], "10<=x<=1000"),
+        (["ws://localhost", "--rate", "fast"], "write 20/s"),
+        (["ws://localhost", "--json", "/nowhere/report.json"], "there is no folder"),
+        (["ws://localhost", "--allow", "rudeness"], "there is no rule 'rudeness'; there are malformed_message,"),
+        (["ws://localhost", "--scenario", "nothing"], "there is no scenario 'nothing'"),
+        (
+            ["ws://localhost", "--scenario", "greeting", "--press", "1@1s"],
+            "--press does not go together with --scenario",
+        ),
         ([], "Missing argument 'URL'"),
     ],
 )
@@ -174,7 +183,7 @@ EVERYTHING: list[Progress] = [
     KeyPressed(0.15, "1"),
     Cleared(0.16, 0.0),
     MarkEchoed(0.16, "u1"),
-    FaultSeen(0.17, Fault.NOT_BASE64),
+    Violation(0.17, Rule.NOT_BASE64, "the payload is not strict base64"),
     AudioPassed(0.2, LOUD, LOUD),
     EndAsked(0.3),
     AudioPassed(0.4, b"\xff" * 800, LOUD),
@@ -194,21 +203,28 @@ def test_on_a_terminal_one_line_is_rewritten_in_place(
     lines = [line.partition("\x1b")[0].rstrip("\n") for line in shown.split("\r")[1:]]
     assert lines == [
         "  0.1 s  caller [##### ] bridge [      ]  marks 0/0  clears 0  keys -",
-        "  0.4 s  caller [      ] bridge [##### ]  marks 1/1  clears 1  faults 1  keys 1",
+        "  0.4 s  caller [      ] bridge [##### ]  marks 1/1  clears 1  broken 1  keys 1",
     ]
     assert shown.endswith("\n")
 
 
 def test_many_calls_are_one_count(capsys: pytest.CaptureFixture[str]) -> None:
-    """Rewritten in place on a terminal, a line every five seconds elsewhere."""
-    show = ManyCalls(2, rewrites=True)
+    """Rewritten in place on a terminal, a line every five seconds elsewhere; the calls' times are one time."""
+    probe = LatenessProbe()
+    probe.late_ms.update({0: 99, 7: 2})
+    show = LoadDisplay(2, probe, rewrites=True)
     for progress in EVERYTHING:
-        show(progress)
+        show.watch(1.0)(progress)
     show.leave()
     shown = capsys.readouterr().out
     assert shown.count("\r") == 2
-    assert shown.split("\r")[2].startswith("   0.4 s  2 calls: 1 up, 0 over, 0 failed")
-    quiet = ManyCalls(2, rewrites=False)
+    assert shown.split("\r")[2].startswith(
+        "   1.4 s  2 calls: 1 up, 0 over  first audio p50 100 p95 100 ms  rules broken 1  own lateness p99 7 ms"[:79]
+    )
+    quiet = LoadDisplay(2, probe, rewrites=False)
     for at_seconds in (1.0, 5.0, 5.1, 10.2):
-        quiet(AudioPassed(at_seconds, LOUD, LOUD))
-    assert capsys.readouterr().out.count("\n") == 2
+        quiet.watch(0.0)(AudioPassed(at_seconds, LOUD, LOUD))
+    assert capsys.readouterr().out.splitlines() == [
+        "   5.0 s  2 calls: 0 up, 0 over  no audio yet  rules broken 0  own lateness p99 7 ms",
+        "  10.2 s  2 calls: 0 up, 0 over  no audio yet  rules broken 0  own lateness p99 7 ms",
+    ]

@@ -387,7 +387,7 @@ def test_a_platform_that_does_not_read_is_felt_by_the_bridge() -> None:
 
 def test_a_bridge_that_does_not_read_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """A send that gets stuck ends the call within its bound, and the report says that the bridge blocked it."""
-    monkeypatch.setattr("smartflo_bridge.simulator.caller.SEND_SECONDS", 0.3)
+    monkeypatch.setattr("smartflo_bridge.simulator.wire.SEND_SECONDS", 0.3)
 
     async def main() -> CallReport:
         is_over = asyncio.Event()

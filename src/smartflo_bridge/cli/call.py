@@ -1,78 +1,40 @@
-"""The command `call`: places simulated calls to a bridge, shows them as they run, and says what became of them."""
+"""The command `call`: places simulated calls to a bridge, shows them as they run, and judges them."""
 
 import asyncio
-import re
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from urllib.parse import urlsplit
+from typing import Any
 
 import click
 
-from smartflo_bridge.cli.call_progress import CallEvents, CallLine, ManyCalls
-from smartflo_bridge.cli.call_summary import aggregate, summary
-from smartflo_bridge.core.audio import SAMPLE_RATE_HZ
-from smartflo_bridge.core.errors import ConfigError
-from smartflo_bridge.simulator.caller import place_call
+from smartflo_bridge.cli.call_json import write_json
+from smartflo_bridge.cli.call_orders import orders_of, scenarios_of
+from smartflo_bridge.cli.call_progress import CallEvents, CallLine
+from smartflo_bridge.cli.call_summary import summary
+from smartflo_bridge.cli.call_values import parameter, presses, rate, rule, seconds, stream_url
+from smartflo_bridge.cli.load_progress import LoadDisplay
+from smartflo_bridge.cli.load_summary import failure_lines, load_summary
 from smartflo_bridge.simulator.dialling import CallFailed
-from smartflo_bridge.simulator.mix import built_in_voice, read_wav, write_wav
-from smartflo_bridge.simulator.plan import CADENCE_MS, Action, CallPlan, HangUp, Press, Speak
-from smartflo_bridge.simulator.progress import Progress
+from smartflo_bridge.simulator.lateness import LatenessProbe
+from smartflo_bridge.simulator.load import Observer, Order, Outcome, place_calls
+from smartflo_bridge.simulator.mix import write_wav
+from smartflo_bridge.simulator.plan import CADENCE_MS, CallPlan
+from smartflo_bridge.simulator.referee import RefereeSettings
 from smartflo_bridge.simulator.report import CallReport
-
-KEY_SECONDS = 0.25
-"""Between the keys of one `--press`: a brisk finger, and longer than the 40 ms tone and 40 ms pause of ITU-T Q.24."""
+from smartflo_bridge.simulator.rules import Rule
+from smartflo_bridge.simulator.scenario import shipped_scenarios
 
 LINGER_SECONDS = 5.0
 """How long the caller listens when everything is said: most answers end within it."""
 
-_SECONDS = re.compile(r"(\d+(?:\.\d+)?)(ms|s)?")
-_PRESS = re.compile(r"([0-9*#A-D]+)@(.+)", re.IGNORECASE)
 _DEFAULT = CallPlan()
-
-Observer = Callable[[Progress], None]
-
-
-def _seconds(value: object) -> float:
-    """Read a time: `20s`, `1.5s`, `500ms` or a plain number of seconds."""
-    match = _SECONDS.fullmatch(str(value))
-    if not match:
-        raise click.BadParameter(f"{value!r} is not a time; write 20s, 1.5s or 500ms")
-    return float(match[1]) / (1000 if match[2] == "ms" else 1)
-
-
-def _presses(value: object) -> tuple[Press, ...]:
-    """Read key presses: `1@4s`; several keys follow each other quickly."""
-    match = _PRESS.fullmatch(str(value))
-    if not match:
-        raise click.BadParameter(f"{value!r} is not a key press; write 1@4s, with keys of 0-9 * # A-D")
-    at_seconds = _seconds(match[2])
-    return tuple(Press(at_seconds + KEY_SECONDS * index, digit) for index, digit in enumerate(match[1].upper()))
-
-
-def _parameter(value: object) -> tuple[str, str]:
-    """Read a custom parameter: `name=value`."""
-    name, equals, text = str(value).partition("=")
-    if not name or not equals:
-        raise click.BadParameter(f"{value!r} is not a parameter; write name=value")
-    return name, text
-
-
-def _stream_url(value: object) -> str:
-    """Read the URL of a bridge's stream. It may hold a token, so it is not repeated."""
-    try:
-        parts = urlsplit(str(value))
-        is_stream = parts.scheme in {"ws", "wss"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        is_stream = False
-    if not is_stream:
-        raise click.BadParameter("write ws://host:port/path or wss://host:port/path")
-    return str(value)
+_JUDGING = RefereeSettings()
 
 
 @click.command("call")
-@click.argument("url", type=_stream_url, metavar="URL")
+@click.argument("url", type=stream_url, metavar="URL")
 @click.option(
     "--wav",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -80,8 +42,8 @@ def _stream_url(value: object) -> str:
 )
 @click.option(
     "--press",
-    "presses",
-    type=_presses,
+    "pressed",
+    type=presses,
     metavar="KEYS@TIME",
     multiple=True,
     help="Press keys at a time: 1@4s. Repeatable.",
@@ -92,15 +54,23 @@ def _stream_url(value: object) -> str:
     help="Write both voices as a stereo WAV: caller left, bridge right.",
 )
 @click.option(
-    "--calls", type=click.IntRange(1, 1000), default=1, show_default=True, help="Place so many calls at once."
+    "--scenario",
+    metavar="FILE|NAME",
+    help=f"Play a scenario: a TOML file, or one that comes with the package ({', '.join(shipped_scenarios())}).",
 )
+@click.option("--calls", type=click.IntRange(1, 1000), default=1, show_default=True, help="Place so many calls.")
+@click.option("--rate", "calls_per_second", type=rate, metavar="N/s", help="Begin so many a second; else all at once.")
 @click.option(
-    "--seconds", type=_seconds, metavar="SECONDS", help="Stay so long on the line; the voice is repeated until then."
+    "--seconds",
+    "length",
+    type=seconds,
+    metavar="SECONDS",
+    help="Stay so long on the line; the voice is repeated until then.",
 )
-@click.option("--hang-up-at", type=_seconds, metavar="SECONDS", help="Hang up then, whatever is still to be said.")
+@click.option("--hang-up-at", type=seconds, metavar="SECONDS", help="Hang up then, whatever is still to be said.")
 @click.option(
     "--linger",
-    type=_seconds,
+    type=seconds,
     metavar="SECONDS",
     default=LINGER_SECONDS,
     show_default=True,
@@ -111,7 +81,7 @@ def _stream_url(value: object) -> str:
 @click.option(
     "--param",
     "parameters",
-    type=_parameter,
+    type=parameter,
     metavar="NAME=VALUE",
     multiple=True,
     help="A custom parameter. Repeatable.",
@@ -123,88 +93,87 @@ def _stream_url(value: object) -> str:
     show_default=True,
     help="Length of the caller's media messages.",
 )
-def command(
-    *,
-    url: str,
-    wav: Path | None,
-    presses: tuple[tuple[Press, ...], ...],
-    out: Path | None,
-    calls: int,
-    seconds: float | None,
-    hang_up_at: float | None,
-    linger: float,
-    from_number: str,
-    to_number: str,
-    parameters: tuple[tuple[str, str], ...],
-    cadence_ms: int,
-) -> None:
-    """Place a simulated call to URL, in real time, as the platform would.
+@click.option(
+    "--json",
+    "json_file",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    help="Write the report and every broken rule as JSON.",
+)
+@click.option("--strict", is_flag=True, help="Tell audio of an interrupted utterance by its watermark.")
+@click.option(
+    "--buffer-seconds",
+    type=seconds,
+    metavar="SECONDS",
+    default=_JUDGING.buffer_seconds,
+    show_default=True,
+    help="How far ahead of real time audio may be sent.",
+)
+@click.option(
+    "--answer-seconds",
+    type=seconds,
+    metavar="SECONDS",
+    default=_JUDGING.answer_seconds,
+    show_default=True,
+    help="In which the bridge must have said something.",
+)
+@click.option(
+    "--allow",
+    "allowed",
+    type=rule,
+    metavar="RULE",
+    multiple=True,
+    help="Show it when this rule is broken, and do not fail for it. Repeatable.",
+)
+@click.pass_context
+def command(ctx: click.Context, /, *, url: str, json_file: Path | None, out: Path | None, **options: Any) -> None:  # noqa: ANN401 - click's
+    """Place a simulated call to URL, in real time, as the platform would, and name every rule that the bridge breaks.
 
-    A token goes into the URL. The exit code is 0 if every call was answered and ended well, 1 if not.
+    A token goes into the URL. The exit code is 0 if every call was answered, broke no rule and passed all steps of its
+    scenario; 1 if not.
     """
-    if out and not out.parent.is_dir():
-        raise click.BadParameter(f"there is no folder {out.parent}", param_hint="--out")
-    plan = CallPlan(
-        actions=_actions(_voice(wav), [press for keys in presses for press in keys], seconds, hang_up_at),
-        linger_seconds=linger,
-        cadence_ms=cadence_ms,
-        from_number=from_number,
-        to_number=to_number,
-        custom_parameters=dict(parameters),
-    )
-    outcomes = _place_one(url, plan) if calls == 1 else _place_many(url, plan, calls)
-    for number, outcome in enumerate(outcomes, 1):
-        if out and isinstance(outcome, CallReport):
-            _write(out if calls == 1 else out.with_stem(f"{out.stem}-{number}"), outcome)
-    if not all(isinstance(outcome, CallReport) and outcome.ended_well for outcome in outcomes):
-        raise click.exceptions.Exit(1)
+    for hint, path in (("--out", out), ("--json", json_file)):
+        if path and not path.parent.is_dir():
+            raise click.BadParameter(f"there is no folder {path.parent}", param_hint=hint)
+    scenarios = scenarios_of(ctx)
+    allowed = frozenset(options["allowed"]).union(*(scenario.allowed for scenario in scenarios))
+    placed = orders_of(scenarios, options, keeps_audio=out is not None)
+    names = [scenarios[number % len(scenarios)].name for number in range(len(placed))]
+    probe = LatenessProbe()
+    outcomes = _run(url, placed, probe, allowed)
+    named = list(zip(names, outcomes, strict=True))
+    if len(scenarios) > 1:
+        click.echo("\n".join(failure_lines(named, allowed)))
+    has_passed = all(isinstance(one, CallReport) and one.passes(allowed) for one in outcomes)
+    _write_audio(out, outcomes)
+    if json_file:
+        write_json(json_file, named, has_passed=has_passed, allowed=allowed, own_late_ms=probe.late_ms)
+    if not has_passed:
+        ctx.exit(1)
 
 
-def _voice(wav: Path | None) -> bytes:
-    try:
-        return read_wav(wav) if wav else built_in_voice()
-    except ConfigError as error:
-        raise click.BadParameter(str(error), param_hint="--wav") from None
-
-
-def _actions(
-    voice: bytes,
-    presses: Sequence[Press],
-    seconds: float | None,
-    hang_up_at: float | None,
-) -> tuple[Action, ...]:
-    if seconds is not None and voice:
-        length = round(seconds * SAMPLE_RATE_HZ)
-        voice = (voice * (length // len(voice) + 1))[:length]
-    end = hang_up_at if hang_up_at is not None else seconds
-    return (Speak(0.0, voice), *presses, *([] if end is None else [HangUp(end)]))
-
-
-def _place_one(url: str, plan: CallPlan) -> list[CallReport | CallFailed]:
-    observer: Observer = CallLine() if sys.stdout.isatty() else CallEvents()
-    outcomes = asyncio.run(_place(url, plan, [observer]))
-    for outcome in outcomes:
-        if isinstance(outcome, CallFailed):
-            click.echo(f"call failed: {outcome}", err=True)
-        else:
-            click.echo(summary(outcome))
-    return outcomes
-
-
-def _place_many(url: str, plan: CallPlan, calls: int) -> list[CallReport | CallFailed]:
-    observer = ManyCalls(calls, rewrites=sys.stdout.isatty())
-    outcomes = asyncio.run(_place(url, plan, [observer] * calls))
-    observer.leave()
-    click.echo(aggregate(outcomes))
+def _run(url: str, placed: Sequence[Order], probe: LatenessProbe, allowed: Collection[Rule]) -> list[Outcome]:
+    """Place the calls, show them, and say what became of them."""
+    is_terminal = sys.stdout.isatty()
+    if len(placed) == 1:
+        one: Observer = CallLine() if is_terminal else CallEvents()
+        outcomes = asyncio.run(_place(url, placed, [one], probe))
+        for outcome in outcomes:
+            if isinstance(outcome, CallFailed):
+                click.echo(f"call failed: {outcome}", err=True)
+            else:
+                click.echo(summary(outcome, allowed))
+        return outcomes
+    display = LoadDisplay(len(placed), probe, rewrites=is_terminal)
+    outcomes = asyncio.run(_place(url, placed, [display.watch(order.at_seconds) for order in placed], probe))
+    display.leave()
+    click.echo(load_summary(outcomes, probe.late_ms))
     return outcomes
 
 
 async def _place(
-    url: str,
-    plan: CallPlan,
-    observers: Sequence[Observer],
-) -> list[CallReport | CallFailed]:
-    """Place one call for each observer, all at once. Ctrl-C hangs up; a second one gives up."""
+    url: str, placed: Sequence[Order], observers: Sequence[Observer], probe: LatenessProbe
+) -> list[Outcome]:
+    """Place calls. Ctrl-C hangs up; a second one gives up."""
     hang_up = asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -212,21 +181,18 @@ async def _place(
         hang_up.set()
         loop.remove_signal_handler(signal.SIGINT)
 
-    async def attempt(observer: Observer) -> CallReport | CallFailed:
-        try:
-            return await place_call(url, plan, observer, hang_up)
-        except CallFailed as error:
-            return error
-
     loop.add_signal_handler(signal.SIGINT, interrupt)
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(attempt(observer)) for observer in observers]
-    return [task.result() for task in tasks]
+    return await place_calls(url, placed, lambda number: observers[number], hang_up, probe)
 
 
-def _write(path: Path, report: CallReport) -> None:
-    try:
-        write_wav(path, caller=report.spoken, bridge=report.heard)
-    except OSError as error:
-        raise click.ClickException(f"{path}: {error.strerror}") from None
-    click.echo(f"wrote {path}")
+def _write_audio(out: Path | None, outcomes: Sequence[Outcome]) -> None:
+    """Write both voices of each call that was answered."""
+    for number, outcome in enumerate(outcomes, 1):
+        if out is None or isinstance(outcome, CallFailed):
+            continue
+        path = out if len(outcomes) == 1 else out.with_stem(f"{out.stem}-{number}")
+        try:
+            write_wav(path, caller=outcome.spoken, bridge=outcome.heard)
+        except OSError as error:
+            raise click.ClickException(f"{path}: {error.strerror}") from None
+        click.echo(f"wrote {path}")

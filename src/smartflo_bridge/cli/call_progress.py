@@ -9,29 +9,24 @@ from typing import assert_never
 
 import click
 
-from smartflo_bridge.simulator.mix import SPEECH_LEVEL, level
+from smartflo_bridge.simulator.loudness import SPEECH_LEVEL, level
 from smartflo_bridge.simulator.progress import (
     Answered,
     AudioPassed,
     CallOver,
     Cleared,
     EndAsked,
-    FaultSeen,
     FirstAudio,
     KeyPressed,
-    LineProgress,
     MarkEchoed,
     MarkPlaced,
     Progress,
 )
-
-_Told = LineProgress | Answered | KeyPressed | CallOver
+from smartflo_bridge.simulator.rules import Rule, Violation
+from smartflo_bridge.simulator.telling import event_line
 
 REDRAW_SECONDS = 0.2
 """Between two states of the live line: the eye follows, a slow terminal keeps up."""
-
-COUNT_SECONDS = 5.0
-"""Between two lines about many calls, where they are not rewritten in place."""
 
 SILENT_SECONDS = 0.5
 """So long a silence ends speech: more than the pause between two words, less than between two turns."""
@@ -74,7 +69,7 @@ class CallLine:
         self._marks_placed = 0
         self._marks_echoed = 0
         self._clears = 0
-        self._faults = 0
+        self._violations = 0
 
     def __call__(self, progress: Progress) -> None:
         """Take one thing that happened."""
@@ -90,8 +85,8 @@ class CallLine:
                 self._marks_echoed += 1
             case Cleared():
                 self._clears += 1
-            case FaultSeen():
-                self._faults += 1
+            case Violation():
+                self._violations += 1
             case CallOver():
                 self._line.leave()
             case Answered() | FirstAudio() | EndAsked():
@@ -100,69 +95,37 @@ class CallLine:
                 assert_never(progress)
 
     def _text(self, audio: AudioPassed) -> str:
-        faults = f"  faults {self._faults}" if self._faults else ""
+        broken = f"  broken {self._violations}" if self._violations else ""
         return (
             f"{audio.at_seconds:5.1f} s  caller {_bar(audio.spoken)} bridge {_bar(audio.heard)}"
-            f"  marks {self._marks_echoed}/{self._marks_placed}  clears {self._clears}{faults}  keys {self._keys or '-'}"
+            f"  marks {self._marks_echoed}/{self._marks_placed}  clears {self._clears}{broken}  keys {self._keys or '-'}"
         )
 
 
 class CallEvents:
-    """One call as lines of text, one for each thing that happens."""
+    """One call as lines of text, one for each thing that happens; of each broken rule the first time."""
 
     def __init__(self) -> None:
         self._talkers = {"caller": _Talker(), "bridge": _Talker()}
+        self._broken: set[Rule] = set()
 
     def __call__(self, progress: Progress) -> None:
         """Take one thing that happened."""
-        if isinstance(progress, AudioPassed):
-            self._listen(progress)
-        else:
-            _say(progress, _text(progress))
+        match progress:
+            case AudioPassed():
+                self._listen(progress)
+            case Violation(rule=rule) if rule in self._broken:
+                pass
+            case _:
+                if isinstance(progress, Violation):
+                    self._broken.add(progress.rule)
+                click.echo(event_line(progress))
 
     def _listen(self, audio: AudioPassed) -> None:
         for name, ulaw in (("caller", audio.spoken), ("bridge", audio.heard)):
             changed = self._talkers[name].listen(ulaw, audio.at_seconds)
             if changed:
-                _say(audio, f"{name} {changed}")
-
-
-class ManyCalls:
-    """Many calls as one count; each call gets its own observer from `watch`."""
-
-    def __init__(self, total: int, *, rewrites: bool) -> None:
-        self._total = total
-        self._rewrites = rewrites
-        self._line = LiveLine()
-        self._told_at = 0.0
-        self._answered = 0
-        self._over = 0
-        self.failed = 0
-
-    def __call__(self, progress: Progress) -> None:
-        """Take one thing that happened in one of the calls."""
-        match progress:
-            case Answered():
-                self._answered += 1
-            case CallOver():
-                self._over += 1
-            case AudioPassed():
-                self._tell(progress.at_seconds)
-            case _:
-                pass
-
-    def leave(self) -> None:
-        """Show the end."""
-        self._line.leave()
-
-    def _tell(self, now: float) -> None:
-        up = self._answered - self._over
-        text = f"{now:6.1f} s  {self._total} calls: {up} up, {self._over} over, {self.failed} failed"
-        if self._rewrites and self._line.is_due(now):
-            self._line.show(text, now)
-        elif not self._rewrites and now - self._told_at >= COUNT_SECONDS:
-            self._told_at = now
-            click.echo(text)
+                click.echo(f"{audio.at_seconds:6.1f} s  {name} {changed}")
 
 
 class _Talker:
@@ -180,34 +143,6 @@ class _Talker:
             self._loud_at = None
             return "is silent"
         return None
-
-
-def _text(progress: _Told) -> str:
-    match progress:
-        case Answered():
-            return "answered"
-        case FirstAudio():
-            return "first audio of the bridge"
-        case KeyPressed():
-            return f"caller presses {progress.digit}"
-        case MarkPlaced():
-            return f"mark {progress.name} placed"
-        case MarkEchoed():
-            return f"mark {progress.name} echoed"
-        case Cleared():
-            return f"clear, {progress.dropped_seconds * 1000:.0f} ms dropped"
-        case EndAsked():
-            return "bridge hangs up"
-        case FaultSeen():
-            return f"bridge breaks a rule: {progress.fault.replace('_', ' ')}"
-        case CallOver():
-            return f"call over, ended by {progress.ended_by}"
-        case _:
-            assert_never(progress)
-
-
-def _say(progress: Progress, text: str) -> None:
-    click.echo(f"{progress.at_seconds:6.1f} s  {text}")
 
 
 def _bar(ulaw: bytes) -> str:

@@ -29,7 +29,7 @@ class Earpiece:
     goes on at once: by then it is as late as the gap was long, and so tolerates as much more.
     """
 
-    def __init__(self, jitter_buffer_samples: int = 0) -> None:
+    def __init__(self, jitter_buffer_samples: int = 0, *, keeps_track: bool = True) -> None:
         self.gaps: list[Gap] = []
         """Inside an utterance."""
         self.pauses: list[Gap] = []
@@ -38,6 +38,7 @@ class Earpiece:
         self.dropped_bytes = 0
         self.heard_bytes = 0
         self._jitter_buffer_samples = jitter_buffer_samples
+        self._keeps_track = keeps_track
         self._buffer = bytearray()
         self._track = bytearray()  # what was heard, from the call's first sample up to the last one played
         self._head_at = 0  # when the first byte of the buffer is played
@@ -62,8 +63,9 @@ class Earpiece:
         count = min(len(self._buffer), now - self._head_at)
         if count <= 0:
             return
-        self._track += SILENCE * (self._head_at - len(self._track))
-        self._track += self._buffer[:count]
+        if self._keeps_track:
+            self._track += SILENCE * (self._head_at - len(self._track))
+            self._track += self._buffer[:count]
         del self._buffer[:count]
         self._head_at += count
         self.heard_bytes += count
@@ -88,7 +90,7 @@ class Earpiece:
         return self._head_at + received_bytes - (self.heard_bytes + self.dropped_bytes)
 
     def heard(self, start: int, end: int) -> bytes:
-        """Return what was heard between two times, silence where nothing was."""
+        """Return what was heard between two times: silence where nothing was, or where no track is kept."""
         return bytes(self._track[start:end]).ljust(end - start, SILENCE)
 
     def _start(self, now: int) -> int:

@@ -1,28 +1,28 @@
 """The platform's playout clock of one call: takes what the bridge sends, echoes its marks, knows what the caller hears.
 
 Pure: `now` is an argument, in seconds since the call began, and never goes back. It plays strictly where the protocol is
-strict, and counts a fault for each rule that a message breaks; it judges nothing else. It knows no connection: `caller`
-feeds it and sends the echoes that it returns.
+strict, and counts a fault for each rule that a message breaks; what shows only over several messages is the referee's.
+It knows no connection: `caller` feeds it and sends the echoes that it returns.
 """
 
 from collections import Counter, deque
 
 import msgspec
 
-from smartflo_bridge.core import incoming
-from smartflo_bridge.core.audio import BYTES_PER_MS, FRAME_BYTES, SAMPLE_RATE_HZ, ulaw_from_base64
-from smartflo_bridge.core.errors import ProtocolError
+from smartflo_bridge.core.audio import BYTES_PER_MS, SAMPLE_RATE_HZ
+from smartflo_bridge.core.incoming import Counter as ChunkNumber
+from smartflo_bridge.simulator.arrivals import EVENTS, Arrival, binary_arrival, parse_arrival
 from smartflo_bridge.simulator.earpiece import Earpiece, Gap
 from smartflo_bridge.simulator.progress import (
     Cleared,
     EndAsked,
-    Fault,
     FaultSeen,
     FirstAudio,
     LineProgress,
     MarkEchoed,
     MarkPlaced,
 )
+from smartflo_bridge.simulator.rules import Fault
 
 CROSSING_SECONDS = 0.25
 """What arrives so soon after our `stop` may have crossed it on the wire: the longest round trip of a call in one country."""
@@ -58,23 +58,6 @@ class LineCounts(msgspec.Struct):
         return self.largest_lead_bytes // BYTES_PER_MS
 
 
-class _Media(msgspec.Struct, gc=False):
-    payload: str
-    chunk: incoming.Counter = None
-
-
-class _Message(msgspec.Struct, rename="camel", gc=False):
-    """Any message of the bridge. More lenient than its own structs: what is only wrong is played and counted."""
-
-    event: str
-    stream_sid: str | None = None
-    media: _Media | None = None
-    mark: incoming.Mark | None = None
-
-
-_decoder = msgspec.json.Decoder(_Message)
-
-
 class Line:
     """The platform's end of one stream.
 
@@ -82,12 +65,12 @@ class Line:
     `MarkEchoed` that either returns, in that order.
     """
 
-    def __init__(self, stream_sid: str, *, jitter_buffer_seconds: float = 0.0) -> None:
+    def __init__(self, stream_sid: str, *, jitter_buffer_seconds: float = 0.0, keeps_audio: bool = True) -> None:
         self.counts = LineCounts()
         self.faults: Counter[Fault] = Counter()
         self.first_audio_seconds: float | None = None
         self._stream_sid = stream_sid
-        self._earpiece = Earpiece(_samples(jitter_buffer_seconds))
+        self._earpiece = Earpiece(_samples(jitter_buffer_seconds), keeps_track=keeps_audio)
         self._marks: deque[tuple[int, str]] = deque()  # (audio received before it, name)
         self._last_chunk = 0
         self._stopped_at: float | None = None
@@ -130,19 +113,25 @@ class Line:
 
     def handle(self, message: bytes | str, now: float) -> list[LineProgress]:
         """Take one text message of the bridge."""
-        progress = self.advance(now)
-        self.counts.messages += 1
-        try:
-            decoded = _decoder.decode(message)
-        except incoming.DECODE_ERRORS:
-            return [*progress, self._fault(Fault.MALFORMED_MESSAGE, now)]
-        return [*progress, *self._take(decoded, now)]
+        return self.take(parse_arrival(message), now)
 
     def handle_binary(self, now: float) -> list[LineProgress]:
         """Take one binary message of the bridge: the protocol has none, so it is ignored and counted."""
+        return self.take(binary_arrival(b""), now)
+
+    def take(self, arrival: Arrival, now: float) -> list[LineProgress]:
+        """Take one message of the bridge, decoded."""
         progress = self.advance(now)
         self.counts.messages += 1
-        return [*progress, self._fault(Fault.BINARY_MESSAGE, now)]
+        return [*progress, *self._take(arrival, now)]
+
+    def take_early(self, arrival: Arrival, now: float) -> list[LineProgress]:
+        """Take one message that came before our `start`: only `connected` means anything then."""
+        self.counts.messages += 1
+        if arrival.event == "connected":
+            self.counts.connected += 1
+            return []
+        return [self._fault(Fault.SENT_BEFORE_START, now)]
 
     def advance(self, now: float) -> list[LineProgress]:
         """Play up to `now` and return the marks reached by then."""
@@ -161,40 +150,34 @@ class Line:
         self._stopped_at = now
         return progress
 
-    def _take(self, message: _Message, now: float) -> list[LineProgress]:
-        if message.event == "connected":
+    def _take(self, arrival: Arrival, now: float) -> list[LineProgress]:
+        if arrival.event == "connected":
             self.counts.connected += 1
             return []
-        if message.event not in {"media", "mark", "clear", "end"}:
-            return [self._fault(Fault.UNKNOWN_EVENT, now)]
-        if message.stream_sid != self._stream_sid:
+        if arrival.event not in EVENTS:
+            return [self._fault(fault, now) for fault in arrival.faults]
+        if arrival.stream_sid != self._stream_sid:
             return [self._fault(Fault.UNKNOWN_STREAM_SID, now)]
         if self._stopped_at is not None:
-            self.counts.media_after_stop += message.event == "media"
+            self.counts.media_after_stop += arrival.event == "media"
             return [self._fault(Fault.SENT_AFTER_STOP, now)] if now - self._stopped_at > CROSSING_SECONDS else []
-        match message:
-            case _Message(event="media", media=_Media() as media):
-                return self._take_media(media, now)
-            case _Message(event="mark", mark=incoming.Mark(name=name)):
-                return self._take_mark(name, now)
-            case _Message(event="clear"):
+        if Fault.MALFORMED_MESSAGE in arrival.faults:
+            return [self._fault(Fault.MALFORMED_MESSAGE, now)]
+        match arrival.event:
+            case "media":
+                return self._take_media(arrival, now)
+            case "mark":
+                return self._take_mark(arrival.mark or "", now)
+            case "clear":
                 return self._take_clear(now)
-            case _Message(event="end"):
-                return [EndAsked(now)]
             case _:
-                return [self._fault(Fault.MALFORMED_MESSAGE, now)]
+                return [EndAsked(now)]
 
-    def _take_media(self, media: _Media, now: float) -> list[LineProgress]:
+    def _take_media(self, arrival: Arrival, now: float) -> list[LineProgress]:
         self.counts.media += 1
-        faults = self._wrong_with_chunk(media.chunk)
-        try:
-            ulaw = ulaw_from_base64(media.payload)
-        except ProtocolError:
-            ulaw = b""
-            faults.append(Fault.NOT_BASE64)
-        else:
-            faults += _wrong_with_length(len(ulaw))
-        self.counts.payload_bytes += len(ulaw)
+        self.counts.payload_bytes += len(arrival.ulaw)
+        faults = [*self._wrong_with_chunk(arrival.chunk), *arrival.faults]
+        ulaw = arrival.ulaw
         if len(ulaw) + self.buffered_bytes > BUFFER_LIMIT_BYTES:
             faults.append(Fault.BUFFER_OVERFLOW)
             self.counts.dropped_bytes += len(ulaw)
@@ -222,7 +205,7 @@ class Line:
         self.counts.dropped_bytes += dropped
         return [Cleared(now, dropped / SAMPLE_RATE_HZ), *self.advance(now)]
 
-    def _wrong_with_chunk(self, chunk: incoming.Counter) -> list[Fault]:
+    def _wrong_with_chunk(self, chunk: ChunkNumber) -> list[Fault]:
         """Check that media events are numbered 1, 2, 3; after a wrong number go on from there."""
         expected = self._last_chunk + 1
         number = chunk if isinstance(chunk, int) else int(chunk) if chunk and chunk.isdecimal() else None
@@ -236,12 +219,6 @@ class Line:
     def _fault(self, fault: Fault, now: float) -> FaultSeen:
         self.faults[fault] += 1
         return FaultSeen(now, fault)
-
-
-def _wrong_with_length(byte_count: int) -> list[Fault]:
-    if byte_count == 0:
-        return [Fault.EMPTY_PAYLOAD]
-    return [Fault.MISALIGNED_PAYLOAD] if byte_count % FRAME_BYTES else []
 
 
 def _samples(seconds: float) -> int:

@@ -1,7 +1,7 @@
 """The WAV files before and after a simulated call: the caller's voice in, both voices out.
 
 Reading takes what people have: PCM of 8 to 32 bits, mu-law or A-law, mono or stereo, any rate. Writing makes stereo PCM16
-at 8000 Hz, caller left, bridge right. Also the two measures of loudness that a summary needs. The command line calls it.
+at 8000 Hz, caller left, bridge right. The command line and scenarios call it.
 """
 
 import audioop
@@ -14,11 +14,8 @@ from typing import Protocol
 
 import msgspec
 
-from smartflo_bridge.core.audio import FRAME_BYTES, FRAME_SECONDS, SAMPLE_RATE_HZ, SILENCE, pcm_to_ulaw, ulaw_to_pcm
+from smartflo_bridge.core.audio import SAMPLE_RATE_HZ, SILENCE, pcm_to_ulaw, ulaw_to_pcm
 from smartflo_bridge.core.errors import ConfigError
-
-SPEECH_LEVEL = 300
-"""Of 32768: -41 dBFS. Between a telephone line's noise (below 100 in G.711 recordings) and quiet speech (above 500)."""
 
 _FULL_SCALE_WIDTH = 2
 _BLOCK_BYTES = 60 * SAMPLE_RATE_HZ
@@ -86,17 +83,6 @@ def write_wav(path: Path, *, caller: bytes, bridge: bytes) -> None:
                 _FULL_SCALE_WIDTH,
             )
             out.writeframesraw(stereo)
-
-
-def level(ulaw: bytes) -> int:
-    """Return how loud mu-law audio is: its RMS, 0 to 32768."""
-    return audioop.rms(ulaw_to_pcm(ulaw), _FULL_SCALE_WIDTH) if ulaw else 0
-
-
-def speech_seconds(ulaw: bytes) -> float:
-    """Return how much of mu-law audio is louder than a line's noise, counted in frames."""
-    frames = (ulaw[at : at + FRAME_BYTES] for at in range(0, len(ulaw), FRAME_BYTES))
-    return sum(level(frame) >= SPEECH_LEVEL for frame in frames) * FRAME_SECONDS
 
 
 def _reason(error: Exception) -> str:

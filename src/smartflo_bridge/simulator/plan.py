@@ -27,6 +27,32 @@ class Ending(StrEnum):
     """The TCP connection ends without a close frame."""
 
 
+class Variant(StrEnum):
+    """A way in which the platform's messages may differ from its examples. Protocol, "From the platform"."""
+
+    COUNTERS_AS_NUMBERS = "counters-as-numbers"
+    NO_SEQUENCE = "no-sequence"
+    SEQUENCE_GAPS = "sequence-gaps"
+    SID_OUTSIDE_ONLY = "sid-outside-only"
+    SID_INSIDE_ONLY = "sid-inside-only"
+    NUMBERS_OUTSIDE = "numbers-outside"
+    NO_DIRECTION = "no-direction"
+    NO_MEDIA_FORMAT = "no-media-format"
+    FORMAT_AS_STRINGS = "format-as-strings"
+    PARAMETERS_AS_TEXT = "parameters-as-text"
+    PARAMETERS_NESTED = "parameters-nested"
+    PARAMETERS_AS_PAIRS = "parameters-as-pairs"
+    PARAMETERS_NULL = "parameters-null"
+    NO_PARAMETERS = "no-parameters"
+    TWILIO_MEMBERS = "twilio-members"
+    UNKNOWN_MEMBERS = "unknown-members"
+    UNKNOWN_EVENT = "unknown-event"
+    NO_CONNECTED = "no-connected"
+    START_TWICE = "start-twice"
+    BARE_STOP = "bare-stop"
+    STOP_WITHOUT_REASON = "stop-without-reason"
+
+
 class Speak(msgspec.Struct, frozen=True):
     """The caller says this mu-law audio, after what was said before if that takes longer."""
 
@@ -41,10 +67,37 @@ class Press(msgspec.Struct, frozen=True):
     digit: str
 
 
+class Mute(msgspec.Struct, frozen=True):
+    """The platform sends no audio any more, not even the caller's silence; or it does so again."""
+
+    at_seconds: float
+    is_muted: bool = True
+
+
 class StopReading(msgspec.Struct, frozen=True):
     """The platform reads nothing from the connection any more, and goes on sending."""
 
     at_seconds: float
+
+
+class ReadAt(msgspec.Struct, frozen=True):
+    """The platform reads so many bytes a second; None: all there is, as at first."""
+
+    at_seconds: float
+    bytes_per_second: float | None = None
+
+
+class FallSilent(msgspec.Struct, frozen=True):
+    """The platform sends nothing any more, and reads nothing."""
+
+    at_seconds: float
+
+
+class SendRaw(msgspec.Struct, frozen=True):
+    """The platform sends a text of the scenario's own. `{streamSid}` in it is filled in."""
+
+    at_seconds: float
+    text: str
 
 
 class HangUp(msgspec.Struct, frozen=True):
@@ -54,14 +107,19 @@ class HangUp(msgspec.Struct, frozen=True):
     ending: Ending = Ending.STOP
 
 
-Action = Speak | Press | StopReading | HangUp
+Action = Speak | Press | Mute | StopReading | ReadAt | FallSilent | SendRaw | HangUp
 
 
 class CallPlan(msgspec.Struct, frozen=True, kw_only=True):
     """One call. Without a `HangUp` the caller hangs up `linger_seconds` after the last action.
 
-    `wait_for_connected` makes an old-order client: it says nothing until the bridge has said `connected`. `wait_seconds`
-    bounds every wait for the far end: for the upgrade, for that `connected`, and for the close after `stop`.
+    Attributes:
+        wait_for_connected: an old-order client: it says nothing until the bridge has said `connected`.
+        wait_seconds: bounds every wait for the far end: for the upgrade, for that `connected`, for the close after `stop`.
+        start_after_seconds: between `connected` and `start`, so that what is said too early shows.
+        jitter_seconds: each chunk of the caller's audio is late by a chance share of this. `seed` decides the chances.
+        variants: how the platform's messages differ from its examples.
+        keeps_audio: what both said is kept for the report. Hundreds of calls need the memory.
     """
 
     actions: tuple[Action, ...] = ()
@@ -73,7 +131,12 @@ class CallPlan(msgspec.Struct, frozen=True, kw_only=True):
     custom_parameters: dict[str, str] = msgspec.field(default_factory=dict)
     wait_for_connected: bool = False
     wait_seconds: float = 10.0
+    start_after_seconds: float = 0.0
     jitter_buffer_seconds: float = 0.0
+    jitter_seconds: float = 0.0
+    seed: int = 1
+    variants: frozenset[Variant] = frozenset()
+    keeps_audio: bool = True
 
     def __post_init__(self) -> None:
         """Refuse a cadence that would never let the clock advance."""

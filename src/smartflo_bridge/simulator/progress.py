@@ -8,20 +8,7 @@ from enum import StrEnum
 
 import msgspec
 
-
-class Fault(StrEnum):
-    """A rule of the wire that one message of the bridge broke. Protocol, sections 1 to 4."""
-
-    MALFORMED_MESSAGE = "malformed_message"
-    BINARY_MESSAGE = "binary_message"
-    UNKNOWN_EVENT = "unknown_event"
-    UNKNOWN_STREAM_SID = "unknown_stream_sid"
-    NOT_BASE64 = "not_base64"
-    EMPTY_PAYLOAD = "empty_payload"
-    MISALIGNED_PAYLOAD = "misaligned_payload"
-    CHUNK_OUT_OF_ORDER = "chunk_out_of_order"
-    SENT_AFTER_STOP = "sent_after_stop"
-    BUFFER_OVERFLOW = "buffer_overflow"
+from smartflo_bridge.simulator.rules import Fault, Violation
 
 
 class EndedBy(StrEnum):
@@ -67,13 +54,14 @@ class EndAsked(msgspec.Struct, frozen=True):
 
 
 class FaultSeen(msgspec.Struct, frozen=True):
-    """The bridge broke a rule of the wire."""
+    """The bridge broke a rule of the wire: the line's word to the referee, who makes a violation of it."""
 
     at_seconds: float
     fault: Fault
 
 
-LineProgress = FirstAudio | MarkPlaced | MarkEchoed | Cleared | EndAsked | FaultSeen
+Heard = FirstAudio | MarkPlaced | MarkEchoed | Cleared | EndAsked
+LineProgress = Heard | FaultSeen
 
 
 class Answered(msgspec.Struct, frozen=True):
@@ -104,4 +92,4 @@ class CallOver(msgspec.Struct, frozen=True):
     ended_by: EndedBy
 
 
-Progress = LineProgress | Answered | KeyPressed | AudioPassed | CallOver
+Progress = Heard | Answered | KeyPressed | AudioPassed | Violation | CallOver
