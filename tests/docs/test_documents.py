@@ -15,7 +15,9 @@ from smartflo_bridge.captures.format import read_capture
 from smartflo_bridge.cli.main import COMMANDS, main
 from smartflo_bridge.config import Config
 from smartflo_bridge.core.outgoing import OutgoingEvent
-from smartflo_bridge.simulator.plan import Press
+from smartflo_bridge.simulator.plan import Press, Variant
+from smartflo_bridge.simulator.scenario import KEYS as KEYS_OF_SCENARIOS
+from smartflo_bridge.simulator.scenario import shipped_scenarios
 from smartflo_bridge.version import __version__
 
 SOURCE = ROOT / "src" / "smartflo_bridge"
@@ -27,11 +29,11 @@ OPTIONS = {
     for parameter in main.get_command(None, name).params  # type: ignore[arg-type,union-attr]  # looks nothing up in it
     for option in parameter.opts
 }
-HYPHENATED = {"smartflo-bridge"}
+HYPHENATED = {"smartflo-bridge", *KEYS_OF_SCENARIOS, *Variant, *shipped_scenarios()}
 """What has a hyphen and is no key."""
 
 _FOREIGN = """
-smartflo toml mine py stream token wav wave ulaw json README CHANGELOG LICENSE docs tests
+smartflo toml mine polite py conftest stream token wav wave ulaw json README CHANGELOG LICENSE docs tests
 callId fromNumber toNumber call_id customer_number api_key caller_id customer_ring_timeout wss_url customParameters
 accountSid callSid streamSid sequenceNumber mediaFormat sampleRate bitRate bitDepth
 Ctrl Upgrade Connection asyncio to_thread time sleep TimeoutStopSec
@@ -136,8 +138,8 @@ def test_what_a_call_is_said_to_have_it_has(document: str) -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_each_block_is_run_by_somebody(document: str) -> None:
-    """Blocks outside of README and quick reference are drawings, or of documents with tests of their own."""
-    if document in ("README.md", "docs/quick-reference.md"):
+    """Blocks outside of README, quick reference and the guide to testing are drawings, or of documents with tests of their own."""
+    if document in ("README.md", "docs/quick-reference.md", "docs/testing-a-bot.md"):
         return
     kinds = {block.language for block in blocks_of(document)}
     assert kinds <= {"docs/captures.md": {"sh", "toml", "json"}, "docs/protocol.md": {"json"}}.get(document, {"text"})
