@@ -1,6 +1,6 @@
 """The far end of a connection, as the actor sees it: three verbs, whatever carries them.
 
-`server.listener` adapts a WebSocket to it; tests use a peer in memory. Exceptions of the carrier end in the adapter.
+`server.connection` adapts a WebSocket to it; tests use a peer in memory. Exceptions of the carrier end in the adapter.
 """
 
 from typing import Protocol

@@ -24,7 +24,8 @@ from smartflo_bridge.core.errors import ConfigError
 from smartflo_bridge.handlers.lookup import BUILT_IN, find_handler
 from smartflo_bridge.log import line
 from smartflo_bridge.server.access import Access, open_access, refuse_exposure
-from smartflo_bridge.server.listener import CLOSE_SECONDS, Gate, Listener, open_listener
+from smartflo_bridge.server.connection import CLOSE_SECONDS
+from smartflo_bridge.server.listener import Gate, Listener, open_listener
 from smartflo_bridge.server.notify import fed_watchdog, notify
 from smartflo_bridge.server.sockets import inherited_socket, listening_socket
 from smartflo_bridge.server.status import Status, open_probe_port
