@@ -37,6 +37,7 @@ class Config(SessionSettings, frozen=True, kw_only=True):
     open_seconds: Seconds = 5.0
     ping_seconds: Seconds = 20.0
     write_deadline_seconds: Seconds = 5.0
+    fast_frames: bool = True
     inbound_seconds: Annotated[float, Meta(ge=0.2, le=60)] = 2.0
     recent_audio_seconds: Annotated[float, Meta(ge=0, le=60)] = 1.0
     handler_grace_seconds: Seconds = 5.0

@@ -18,7 +18,7 @@ from smartflo_bridge.core.errors import ProtocolError
 from smartflo_bridge.core.incoming import MediaEvent, StartEvent, parse_incoming_event
 from smartflo_bridge.core.outgoing import encode_outgoing_event
 from smartflo_bridge.core.session import Input, Session
-from smartflo_bridge.core.signals import Drained, HandlerDone, Malformed, Opened, PeerLost, Refused, Tick, Undelivered
+from smartflo_bridge.core.signals import Drained, HandlerDone, Malformed, Opened, Refused, Tick, Undelivered
 from smartflo_bridge.log import end_of_call, line
 
 PORTION = 64
@@ -57,24 +57,16 @@ class _Actor:
         """Serve until the session is over; then close the connection, and let the handler come to its end."""
         try:
             async with asyncio.TaskGroup() as tasks:
-                receiver = tasks.create_task(self._receive())
                 self._take(Opened(), self._now_ns())
+                self._peer.listen(self.inbox)
                 self._arm()
                 while self._close is None:
                     await self._take_portion()
                 accountant = tasks.create_task(self._account_for_the_rest())
                 await self._part(self._close)
                 accountant.cancel()
-                receiver.cancel()
         finally:
             self._settle()
-
-    async def _receive(self) -> None:
-        while True:
-            message = await self._peer.recv()
-            self.inbox.put(message)
-            if isinstance(message, PeerLost):
-                return
 
     # --- Inputs
 

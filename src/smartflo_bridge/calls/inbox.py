@@ -1,18 +1,23 @@
 """The inbox: everything that can happen to a call goes through this one queue, in the order in which it happened.
 
 Messages come from the connection, commands from a handler that may run on another thread, ticks from the clock. One
-wake-up serves everything that arrived together. Not an `asyncio.Queue`: its hop costs 7 % of a frame, and it is not for
+wake-up serves everything that arrived together. A connection that brings messages faster than they are taken is told to
+stop reading; what else comes is bounded by whoever asks. Not an `asyncio.Queue`: its hop costs 7 % of a frame, and it is not for
 threads.
 """
 
 import asyncio
 import contextlib
 from collections import deque
+from collections.abc import Callable
 
 from smartflo_bridge.core.commands import Command
 from smartflo_bridge.core.signals import Signal
 
 Item = bytes | Command | Signal
+
+FULL_ITEMS = 64
+"""Where a connection stops reading: as much as the actor takes in one turn, six seconds at the platform's cadence."""
 
 
 class Inbox:
@@ -23,6 +28,15 @@ class Inbox:
         self._items: deque[Item] = deque()
         self._reader: asyncio.Future[None] | None = None
         self._wake_is_coming = False
+        self._on_room: Callable[[], None] | None = None
+
+    def accept(self, message: bytes, on_room: Callable[[], None]) -> bool:
+        """Add a message of the connection; return False if it is to stop reading until `on_room` is called."""
+        self.put(message)
+        if len(self._items) < FULL_ITEMS:
+            return True
+        self._on_room = on_room
+        return False
 
     def put(self, item: Item) -> None:
         """Add an item; only on the inbox's own loop."""
@@ -40,6 +54,9 @@ class Inbox:
 
     async def wait(self) -> None:
         """Return when there is an item to take."""
+        if not self._items and self._on_room is not None:
+            on_room, self._on_room = self._on_room, None
+            on_room()
         if self._items:
             return
         self._reader = self._loop.create_future()
