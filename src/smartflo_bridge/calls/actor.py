@@ -109,8 +109,8 @@ class _Actor:
         A timer that fires too early does no harm: the `Tick` does nothing and arms again. So a deadline that only moves
         away, as the idle limit does with each message, costs no timer.
         """
-        deadline = self.session.deadline
-        if deadline is None or (self._timer is not None and self._timer_due <= deadline):
+        deadline = self.session.wake_at
+        if self._timer_due <= deadline or self.session.is_over:
             return
         if self._timer is not None:
             self._timer.cancel()
@@ -121,6 +121,7 @@ class _Actor:
 
     def _tick(self) -> None:
         self._timer = None
+        self._timer_due = math.inf
         self.inbox.put(Tick())
 
     # --- Effects

@@ -55,7 +55,9 @@ class Playout:
         self._audio = bytearray()
         self._marks: deque[QueuedMark] = deque()
         self._released = 0  # bytes sent since the call began
-        self._timeline: tuple[float, int] | None = None  # when, and at which position, the platform last began to play
+        self._began = 0.0  # when, and at which position, the platform last began to play
+        self._began_position = 0
+        self.horizon = 0.0  # when the platform will have played everything released so far
         self._utterances = deque([0])  # start positions; the first is the one being heard, or the last that was
         self._reached = 0  # no earlier than here, as the platform's mark echoes show
         self._fed = 0.0  # when audio was queued last
@@ -73,14 +75,6 @@ class Playout:
     def queued_marks(self) -> list[QueuedMark]:
         """Marks not yet released."""
         return list(self._marks)
-
-    @property
-    def horizon(self) -> float:
-        """When the platform will have played everything released so far."""
-        if self._timeline is None:
-            return 0.0
-        began, position = self._timeline
-        return began + (self._released - position) / SAMPLE_RATE_HZ
 
     @property
     def deadline(self) -> float | None:
@@ -127,23 +121,26 @@ class Playout:
         self._marks.clear()
         self._utterances = deque([self._released])
         self._reached = self._released
-        self._timeline = self._promised = None
+        self.horizon = 0.0
+        self._promised = None
         return cleared
 
     def release(self, now: float) -> list[bytes | QueuedMark]:
         """Return what is due by `now`, in order: audio of n x 160 bytes, and marks right behind their audio."""
         out: list[bytes | QueuedMark] = []
+        if not self._audio and not self._marks:
+            return out
         self._note_lateness(now)
         while True:
             if self._marks and self._marks[0].position == self._released:
                 out.append(self._marks.popleft())
-            elif (tail_due := self._tail_due) is not None and tail_due <= now:
-                self.finish()
             elif packet := self._packet(now):
                 out.append(packet)
+            elif (tail_due := self._tail_due) is not None and tail_due <= now:
+                self.finish()
             else:
                 break
-        self._promised = self._due(self._packet_bytes)
+        self._promised = self._due(self._packet_bytes) if self._audio else None
         if len(self._utterances) > MAX_UTTERANCES:
             self._forget_before(self.played_bytes(now))
         return out
@@ -185,8 +182,10 @@ class Playout:
 
     def _available(self, limit: int) -> int:
         """Return how many bytes, in whole frames, the next packet would have."""
-        before_mark = self._marks[0].position - self._released if self._marks else len(self._audio)
-        return whole_frames(min(limit, before_mark, len(self._audio)))
+        size = min(limit, len(self._audio))
+        if self._marks:
+            size = min(size, self._marks[0].position - self._released)
+        return size - size % FRAME_BYTES
 
     def _due(self, limit: int) -> float | None:
         """Return when the next packet may leave without exceeding the lead; None if no whole frame is queued."""
@@ -196,15 +195,15 @@ class Playout:
     def _packet(self, now: float) -> bytes | None:
         """Take the next packet if it is due. The first of a playout is one frame, so that it begins as early as can be."""
         is_dry = self.horizon <= now
-        limit = FRAME_BYTES if is_dry else self._packet_bytes
-        due = self._due(limit)
-        if due is None or due > now:
+        size = self._available(FRAME_BYTES if is_dry else self._packet_bytes)
+        if not size or self.horizon + size / SAMPLE_RATE_HZ - self._lead > now:
             return None
         if is_dry:
-            self._timeline = (now, self._released)
-        packet = bytes(memoryview(self._audio)[: self._available(limit)])
-        del self._audio[: len(packet)]
-        self._released += len(packet)
+            self._began, self._began_position = now, self._released
+        packet = bytes(self._audio[:size]) if size < len(self._audio) else bytes(self._audio)
+        del self._audio[:size]
+        self._released += size
+        self.horizon = self._began + (self._released - self._began_position) / SAMPLE_RATE_HZ
         return packet
 
     def _note_lateness(self, now: float) -> None:

@@ -57,6 +57,8 @@ class Session:
         self._noticed: set[str] = set()
         self._refusal: Refusal | None = Refusal.BEFORE_START  # why nothing may be queued, while nothing may
         self._handler_is_done = False
+        self._limits_due = 0.0  # before then no limit can be broken
+        self.wake_at = 0.0  # a lower bound of `deadline`, which costs nothing: before then nothing falls due
 
     @property
     def is_over(self) -> bool:
@@ -85,37 +87,48 @@ class Session:
     def handle(self, given: Input, now: float) -> list[Effect]:
         """Take one input at its time, and return everything that is to be done by now, in order."""
         self._effects = []
-        if isinstance(given, Undelivered):
-            self.ledger.note_undelivered(given.byte_count, given.reason)
-        if self.is_over:
+        if self.state is State.STOPPED:
             self._account_after_end(given, now)
             return self._effects
+        match given:  # the most frequent first
+            case incoming.MediaEvent():
+                self._take_media(given, now)
+                if now < self.wake_at:  # it only moves the idle limit away
+                    return self._effects
+            case Play():
+                self._effects += self._outbound.obey(given, now, self._refusal)
+            case _:
+                self._take_rarer(given, now)
+        if self.state is not State.STOPPED:
+            self._effects += self._outbound.release(now)
+            self._keep_time(now)
+        return self._effects
+
+    def _take_rarer(self, given: Input, now: float) -> None:
         match given:
-            case Tick() | Undelivered() | MuteRecording():
+            case Tick() | MuteRecording():
                 pass
+            case Undelivered():
+                self.ledger.note_undelivered(given.byte_count, given.reason)
             case Play() | PlaceMark() | AwaitRoom() | Interrupt() | HangUp():
                 self._obey(given, now)
             case Opened() | Malformed() | PeerLost() | HandlerDone() | Refused() | Drained():
                 self._take_signal(given, now)
             case incoming.UnknownEvent():
-                self._hear(now, given)
+                self._hear(now)
                 self._note("unknown_event", "an event of unknown type was ignored")
             case _:
-                self._hear(now, given)
                 self._take_event(given, now)
-        if not self.is_over:
-            self._effects += self._outbound.release(now)
-            self._keep_time(now)
-        return self._effects
 
     # --- The platform's events
 
-    def _hear(self, now: float, event: IncomingEvent | Malformed) -> None:
+    def _hear(self, now: float, sequence_number: incoming.Counter = None) -> None:
         self._limits.hear(now)
         self.ledger.messages_in += 1
-        self.ledger.note_sequence(getattr(event, "sequence_number", None))
+        self.ledger.note_sequence(sequence_number)
 
     def _take_media(self, event: incoming.MediaEvent, now: float) -> None:
+        self._hear(now, event.sequence_number)
         size = len(event.media.payload)
         self.ledger.received_bytes += size
         if self.state is not State.STREAMING:
@@ -131,6 +144,7 @@ class Session:
                 self._effects.append(Deliver(event))
 
     def _take_event(self, event: incoming.KnownEvent, now: float) -> None:
+        self._hear(now, None if isinstance(event, incoming.ConnectedEvent) else event.sequence_number)
         match event:
             case incoming.ConnectedEvent():
                 if self.state is State.ACCEPTED:
@@ -213,6 +227,7 @@ class Session:
         if self._settings.hang_up == HangUpWay.END:
             self._effects.append(Send(outgoing.EndEvent(self.stream_sid or "", self.call_sid or "")))
             self._limits.await_stop(now)
+            self._limits_due = 0.0  # sooner than it was
         else:
             self._end(now, Close(Termination.HUNG_UP, 1000, ""))
 
@@ -223,7 +238,7 @@ class Session:
             case Opened():
                 self._open(now)
             case Malformed(reason=reason):
-                self._hear(now, signal)
+                self._hear(now)
                 self._note("malformed", reason)
                 if self.ledger.anomalies["malformed"] > self._settings.bad_message_budget:
                     self._end(now, Close(Termination.PROTOCOL_ERROR, 1008, "too many malformed messages"))
@@ -245,6 +260,7 @@ class Session:
             self._effects.append(Send(outgoing.ConnectedEvent()))
         elif self._settings.send_connected == SendConnected.AUTO:
             self._limits.await_connected(now)
+            self._limits_due = 0.0
 
     def _termination_of(self, lost: PeerLost) -> Termination:
         if lost.broke_protocol:
@@ -258,16 +274,22 @@ class Session:
         return Termination.HUNG_UP if self._refusal is Refusal.HANGING_UP else Termination.COMPLETED
 
     def _keep_time(self, now: float) -> None:
-        """Do what the clock alone asks for."""
+        """Do what the clock alone asks for, and find out when there is more to do."""
         if self._outbound.farewell_is_over and not self._limits.awaits_stop:
             self._hang_up(now)
-        if self.is_over:
-            return
-        close = self._limits.broken(now, is_streaming=self.state is State.STREAMING)
+        if now >= self._limits_due and self.state is not State.STOPPED:
+            self._keep_limits(now)
+        outbound = self._outbound.deadline
+        self.wake_at = self._limits_due if outbound is None else min(outbound, self._limits_due)
+
+    def _keep_limits(self, now: float) -> None:
+        is_streaming = self.state is State.STREAMING
+        close = self._limits.broken(now, is_streaming=is_streaming)
         if close is not None:
             self._end(now, close)
         elif self._limits.connected_is_due(now):
             self._effects.append(Send(outgoing.ConnectedEvent()))
+        self._limits_due = self._limits.deadline(is_streaming=is_streaming)
 
     def _note(self, kind: str, text: str) -> None:
         self.ledger.anomalies[kind] += 1
@@ -289,6 +311,8 @@ class Session:
                 self.ledger.messages_in += 1
                 self.ledger.received_bytes += len(given.media.payload)
                 self.ledger.inbound_drops["after_end"] += len(given.media.payload)
+            case Undelivered():
+                self.ledger.note_undelivered(given.byte_count, given.reason)
             case Play() | PlaceMark() | AwaitRoom() | Interrupt():
                 self._obey(given, now)
                 self._effects += self._outbound.release(now)
