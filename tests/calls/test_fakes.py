@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from calls.support import speech
+from calls.support import arrival, speech
 from memory_peer import SID, MemoryPeer, Platform
 from smartflo_bridge.calls.inbox import Inbox
 from smartflo_bridge.core.outgoing import ClearEvent, EventBuilder, encode_outgoing_event
@@ -90,7 +90,7 @@ async def test_messages_arrive_in_order_and_the_loss_last():
     assert inbox.take() == b"1"
     asyncio.get_running_loop().call_later(1, peer.push, b"2")
     asyncio.get_running_loop().call_later(1, peer.lose, 1001, "gone")
-    await inbox.wait()
+    await arrival(inbox)
     assert [inbox.take(), inbox.take()] == [b"2", PeerLost(1001, "gone")]
     assert peer.seconds == pytest.approx(1)
 

@@ -46,6 +46,7 @@ class _Actor:
         self.inbox = Inbox()
         self._peer = peer
         self._setup = setup
+        self._clock_ns = setup.clock_ns
         self._taps = setup.open_taps()
         self._began_ns = setup.clock_ns()
         self._timer: asyncio.TimerHandle | None = None
@@ -60,10 +61,9 @@ class _Actor:
                 self._take(Opened(), self._now_ns())
                 self._peer.listen(self.inbox)
                 self._arm()
-                while self._close is None:
-                    await self._take_portion()
+                close = await self._serve()
                 accountant = tasks.create_task(self._account_for_the_rest())
-                await self._part(self._close)
+                await self._part(close)
                 accountant.cancel()
         finally:
             self._settle()
@@ -71,18 +71,23 @@ class _Actor:
     # --- Inputs
 
     def _now_ns(self) -> int:
-        return self._setup.clock_ns() - self._began_ns
+        return self._clock_ns() - self._began_ns
 
-    async def _take_portion(self) -> None:
+    async def _serve(self) -> Close:
+        """Take what comes until the session is over."""
+        while self._close is None:
+            await (self.inbox.arrival() or asyncio.sleep(0))
+            self._take_portion()
+        return self._close
+
+    def _take_portion(self) -> None:
         """Take what has come, or the first of it: others are to have their turn too."""
-        await self.inbox.wait()
+        take, clock_ns = self.inbox.take, self._clock_ns
         for _ in range(PORTION):
-            item = self.inbox.take()
+            item = take()
             if item is None:
                 break
-            self._take(item, self._now_ns())
-        else:
-            await asyncio.sleep(0)
+            self._take(item, clock_ns() - self._began_ns)
         self._arm()
 
     def _take(self, item: Item, at_ns: int) -> None:
@@ -146,14 +151,15 @@ class _Actor:
                 assert_never(effect)
 
     def _deliver(self, event: HandlerEvent) -> None:
-        if isinstance(event, StartEvent):
+        if self._handling is None and isinstance(event, StartEvent):
             self._begin(event)
-        if self._handling is None:
-            if isinstance(event, MediaEvent):
-                self.inbox.put(Undelivered(len(event.media.payload), "refused"))
-        elif dropped := self._handling.deliver(event):
-            reason = "hanging_up" if self.session.is_hanging_up else "slow_handler"
-            self.inbox.put(Undelivered(dropped, reason))
+        if self._handling is not None:
+            dropped = self._handling.deliver(event)
+            if dropped:
+                reason = "hanging_up" if self.session.is_hanging_up else "slow_handler"
+                self.inbox.put(Undelivered(dropped, reason))
+        elif isinstance(event, MediaEvent):
+            self.inbox.put(Undelivered(len(event.media.payload), "refused"))
 
     def _begin(self, start: StartEvent) -> None:
         """Start the handler; refuse a stream that is being served already."""
@@ -181,7 +187,8 @@ class _Actor:
     async def _account_for_the_rest(self) -> None:
         """Take what still comes in, so that it is counted and nobody waits for an answer."""
         while True:
-            await self._take_portion()
+            await (self.inbox.arrival() or asyncio.sleep(0))
+            self._take_portion()
 
     def _settle(self) -> None:
         """Close the accounts, and say how the call went. Whoever cancelled us in the middle finds nothing left open."""

@@ -41,6 +41,7 @@ class Handling:
         self._delivery = Delivery(setup.home, setup.inbound_seconds)
         self._recent: deque[bytes] = deque()
         self._recent_bytes = 0
+        self._max_recent_bytes = round(setup.recent_seconds * SAMPLE_RATE_HZ)
         self._running: concurrent.futures.Future[None] | None = None
         self.is_done = asyncio.Event()
         self.call = Call(
@@ -113,7 +114,7 @@ class Handling:
     def _remember(self, ulaw: bytes) -> None:
         self._recent.append(ulaw)
         self._recent_bytes += len(ulaw)
-        while self._recent_bytes > self._setup.recent_seconds * SAMPLE_RATE_HZ:
+        while self._recent_bytes > self._max_recent_bytes:
             self._recent_bytes -= len(self._recent.popleft())
 
 

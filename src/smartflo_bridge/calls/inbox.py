@@ -52,18 +52,15 @@ class Inbox:
             with contextlib.suppress(RuntimeError):  # the loop is closed: a handler left alone outlived the bridge
                 self._loop.call_soon_threadsafe(self._wake_for_thread)
 
-    async def wait(self) -> None:
-        """Return when there is an item to take."""
+    def arrival(self) -> asyncio.Future[None] | None:
+        """Return what to await until there is an item to take; None if there is one now."""
         if not self._items and self._on_room is not None:
             on_room, self._on_room = self._on_room, None
             on_room()
         if self._items:
-            return
+            return None
         self._reader = self._loop.create_future()
-        try:
-            await self._reader
-        finally:
-            self._reader = None
+        return self._reader
 
     def take(self) -> Item | None:
         """Return the oldest item, or None if there is none."""
@@ -74,5 +71,8 @@ class Inbox:
         self._wake()
 
     def _wake(self) -> None:
-        if self._reader is not None and not self._reader.done():
-            self._reader.set_result(None)
+        reader = self._reader
+        if reader is not None:
+            self._reader = None
+            if not reader.done():  # it may have been cancelled
+                reader.set_result(None)

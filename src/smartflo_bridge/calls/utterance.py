@@ -53,6 +53,8 @@ class Utterance:
             CallEnded: the call is over.
         """
         ulaw = audio if self._converter is None else pcm_to_ulaw(self._converter.convert(audio))
+        if self._requests.offer(ulaw, self._epoch):
+            return True
         return await self._requests.enqueue(ulaw, self._epoch)
 
     def end(self) -> None:

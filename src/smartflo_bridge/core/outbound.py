@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import assert_never
 
 from smartflo_bridge.core import outgoing
-from smartflo_bridge.core.audio import BYTES_PER_MS, SAMPLE_RATE_HZ, duration_seconds, whole_frames
+from smartflo_bridge.core.audio import BYTES_PER_MS, SAMPLE_RATE_HZ, whole_frames
 from smartflo_bridge.core.commands import AwaitRoom, Interrupt, PlaceMark, Play
 from smartflo_bridge.core.effects import Effect, InterruptOutcome, MarkOutcome, MarkResult, Reply, Room, Send
 from smartflo_bridge.core.ledger import Ledger
@@ -36,6 +36,7 @@ class Outbound:
         packet_bytes = whole_frames(round(settings.packet_seconds * SAMPLE_RATE_HZ))
         self._playout = Playout(settings.lead_seconds, packet_bytes)
         self._marks = Marks()
+        self._max_queue_bytes = 2 * round(settings.queue_seconds * SAMPLE_RATE_HZ)
         self._slack = settings.mark_slack_seconds
         self._queue_bytes = round(settings.queue_seconds * SAMPLE_RATE_HZ)
         self._ledger = ledger
@@ -76,7 +77,7 @@ class Outbound:
         """Do what the handler asks, or, where it is refused, account for it and answer all the same."""
         match command:
             case Play():
-                self._play(command, now, refusal)
+                self.play(command, now, refusal)
                 return []
             case PlaceMark(ticket=ticket, name=name):
                 if refusal is None:
@@ -93,7 +94,7 @@ class Outbound:
             case _:
                 assert_never(command)
 
-    def _play(self, command: Play, now: float, refusal: str | None) -> None:
+    def play(self, command: Play, now: float, refusal: str | None) -> None:
         """Queue audio, or count it as dropped: for the given reason, a stale epoch, or a queue twice as long as allowed.
 
         A handler waits for room between pieces of a second, so only one that does not wait meets the last.
@@ -102,7 +103,7 @@ class Outbound:
         self._ledger.accepted_bytes += size
         if command.epoch != self.epoch:
             refusal = "interrupted"
-        elif refusal is None and self._playout.queued_bytes + size > 2 * self._queue_bytes:
+        elif refusal is None and self._playout.queued_bytes + size > self._max_queue_bytes:
             refusal = "queue_full"
         if refusal is None:
             self._playout.enqueue(command.ulaw, now)
@@ -166,11 +167,11 @@ class Outbound:
     def _send(self, items: list[bytes | QueuedMark], now: float) -> list[Effect]:
         effects: list[Effect] = []
         # What is released at once plays without a break, up to the horizon.
-        plays_at = self._playout.horizon - duration_seconds(sum(len(item) for item in items if isinstance(item, bytes)))
+        left = sum([len(item) for item in items if isinstance(item, bytes)])
         for item in items:
             if isinstance(item, bytes):
-                self._turns.speak(item, plays_at)
-                plays_at += duration_seconds(len(item))
+                self._turns.speak(item, self._playout.horizon - left / SAMPLE_RATE_HZ)
+                left -= len(item)
                 self._chunk_number += 1
                 self._ledger.sent_bytes += len(item)
                 media = outgoing.Media(item, self._chunk_number)

@@ -14,7 +14,7 @@ from collections import deque
 
 import msgspec
 
-from smartflo_bridge.core.audio import BYTES_PER_MS, FRAME_BYTES, SAMPLE_RATE_HZ, SILENCE, whole_frames
+from smartflo_bridge.core.audio import BYTES_PER_MS, FRAME_BYTES, SAMPLE_RATE_HZ, SILENCE
 
 TAIL_SECONDS = 0.2
 """How long a remainder below one frame waits for more before it is padded: two of the platform's 100 ms chunks, so that

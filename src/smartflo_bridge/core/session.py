@@ -78,7 +78,7 @@ class Session:
     @property
     def deadline(self) -> float | None:
         """When this session wants a `Tick`, if nothing else happens before; None once it is over."""
-        if self.is_over:
+        if self.state is State.STOPPED:
             return None
         due = self._limits.deadline(is_streaming=self.state is State.STREAMING)
         outbound = self._outbound.deadline
@@ -96,10 +96,10 @@ class Session:
                 if now < self.wake_at:  # it only moves the idle limit away
                     return self._effects
             case Play():
-                self._effects += self._outbound.obey(given, now, self._refusal)
+                self._outbound.play(given, now, self._refusal)
             case _:
                 self._take_rarer(given, now)
-        if self.state is not State.STOPPED:
+        if not self.is_over:
             self._effects += self._outbound.release(now)
             self._keep_time(now)
         return self._effects

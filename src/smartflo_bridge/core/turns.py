@@ -17,7 +17,7 @@ from collections import deque
 
 import msgspec
 
-from smartflo_bridge.core.audio import SAMPLE_RATE_HZ
+from smartflo_bridge.core.audio import FRAME_BYTES, SAMPLE_RATE_HZ
 from smartflo_bridge.core.incoming import Counter
 from smartflo_bridge.core.ledger import Ledger, Turn
 from smartflo_bridge.core.mediaclock import MediaClock
@@ -31,6 +31,9 @@ PAUSE_SECONDS = 0.5
 
 INTERRUPT_SECONDS = 2.0
 """How long after the caller's words an interrupt may still be their doing: recognisers take up to some 1.5 s."""
+
+_PORTION_BYTES = 5 * FRAME_BYTES
+"""The detector listens to 100 ms at once, the platform's own cadence: at a shorter one each look would cost as much."""
 
 _MAX_GAPS = 16
 """Gaps remembered; an end of speech lies before the last one or two."""
@@ -56,6 +59,8 @@ class Turns:
         self._detector = SpeechDetector()
         self._gaps: deque[tuple[int, int]] = deque(maxlen=_MAX_GAPS)  # audio before it; position less audio behind it
         self._received = 0
+        self._unheard: list[bytes] = []  # what the detector has not been shown yet
+        self._unheard_bytes = 0
         self._fell_silent: float | None = None  # the caller, and nothing of ours has answered yet
         self._answer: _Answer | None = None  # which nobody knows yet to be one
         self._spoke_until = float("-inf")
@@ -72,6 +77,16 @@ class Turns:
         if shift != (self._gaps[-1][1] if self._gaps else 0):
             self._gaps.append((self._received, shift))
         self._received += len(ulaw)
+        self._unheard.append(ulaw)
+        self._unheard_bytes += len(ulaw)
+        if self._unheard_bytes >= _PORTION_BYTES:
+            self._listen()
+
+    def _listen(self) -> None:
+        """Show the detector what has come."""
+        ulaw = b"".join(self._unheard)
+        self._unheard.clear()
+        self._unheard_bytes = 0
         for edge in self._detector.feed(ulaw):
             self._take(edge)
         if self._answer is not None and not self._detector.is_speech:
@@ -91,6 +106,7 @@ class Turns:
             if begins == end:
                 return
             if begins - self._spoke_until >= PAUSE_SECONDS:
+                self._listen()
                 self._settle()
                 self._answer = _Answer(begins, max(self._spoke_until, self._pressed_at))
             self._spoke_until = end

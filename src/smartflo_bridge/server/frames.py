@@ -15,6 +15,9 @@ from websockets.frames import apply_mask  # type: ignore[attr-defined] # its C w
 
 _WHOLE_TEXT = 0x81  # FIN, and the opcode of text
 
+_WHOLE_MASKED_TEXT = b"\x81\xfe"  # the same, with a mask and a length of 16 bits
+_WHOLE_HEADER_BYTES = 8
+
 _FIRST_BYTES = frozenset({0x00, 0x01, 0x02, 0x80, 0x81, 0x82, 0x88, 0x89, 0x8A})
 """FIN and opcode of all frames that are allowed where no extension has been agreed on."""
 
@@ -59,6 +62,14 @@ class FrameSplitter:
 
     def feed(self, data: bytes = b"") -> None:
         """Take bytes, cut anywhere. Without bytes: go on, because `take` wants more again."""
+        if (  # nearly always it is one whole text of 126 bytes or more
+            data.startswith(_WHOLE_MASKED_TEXT)
+            and len(data) == int.from_bytes(data[2:4]) + _WHOLE_HEADER_BYTES
+            and len(data) <= self._max_bytes
+            and not (self._held or self._is_in_message or self._is_off)
+        ):
+            self._take(apply_mask(data[_WHOLE_HEADER_BYTES:], data[4:_WHOLE_HEADER_BYTES]))
+            return
         if self._held:
             self._held += data
             if len(self._held) < self._needed:
