@@ -28,7 +28,7 @@ class Delivery:
     """
 
     def __init__(self, home: HandlerLoop, max_seconds: float) -> None:
-        self._post = home.post
+        self._post = None if home.is_main else home.post
         self._actor_loop = asyncio.get_running_loop()
         self._max_bytes = round(max_seconds * SAMPLE_RATE_HZ)
         self._ready: deque[HandlerEvent] = deque()
@@ -89,7 +89,10 @@ class Delivery:
     def _notify(self) -> None:
         if self._is_waiting:
             self._is_waiting = False
-            self._post(self._wake)
+            if self._post is None:
+                self._wake()
+            else:
+                self._post(self._wake)
 
     # --- The handler's side
 

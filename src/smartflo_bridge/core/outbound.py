@@ -4,6 +4,7 @@ Holds the playout, the marks, the epoch and their accounts, and turns them into 
 stream is in a state to be spoken to; here it always is.
 """
 
+import math
 from enum import StrEnum
 from typing import assert_never
 
@@ -48,14 +49,7 @@ class Outbound:
         self.stream_sid = ""
         self.epoch = 0
         self.farewell_is_over = False
-
-    @property
-    def deadline(self) -> float | None:
-        """When audio, or a mark's time-out, falls due next."""
-        playout, marks = self._playout.deadline, self._marks.deadline
-        if playout is None or marks is None:
-            return marks if playout is None else playout
-        return min(playout, marks)
+        self.due = math.inf  # when audio, or a mark's time-out, falls due next, as the last release left it
 
     @property
     def queued_bytes(self) -> int:
@@ -156,13 +150,20 @@ class Outbound:
         """Return everything that is due: audio, marks, time-outs, and answers to those who waited for room."""
         items = self._playout.release(now)
         effects: list[Effect] = self._send(items, now) if items else []
-        if self._marks:
+        if self.due <= now and self._marks:
             for mark in self._marks.expire(now):
                 effects += self._resolve(mark, MarkResult.TIMED_OUT, self._playout.heard_ms_before(mark, now))
         if self._waiting_for_room and self._playout.queued_bytes + self.room_bytes <= self._queue_bytes:
             effects += self._tell_room()
         self._ledger.padding_bytes = self._playout.padding_bytes
+        self.due = self._due()
         return effects
+
+    def _due(self) -> float:
+        playout, marks = self._playout.deadline, self._marks.deadline
+        if playout is None:
+            return math.inf if marks is None else marks
+        return playout if marks is None else min(playout, marks)
 
     def _send(self, items: list[bytes | QueuedMark], now: float) -> list[Effect]:
         effects: list[Effect] = []

@@ -79,6 +79,8 @@ class Playout:
     @property
     def deadline(self) -> float | None:
         """When `release` has something to do next, or None."""
+        if not self._audio:
+            return None
         due = self._due(self._packet_bytes)
         return self._tail_due if due is None else due
 

@@ -80,9 +80,7 @@ class Session:
         """When this session wants a `Tick`, if nothing else happens before; None once it is over."""
         if self.state is State.STOPPED:
             return None
-        due = self._limits.deadline(is_streaming=self.state is State.STREAMING)
-        outbound = self._outbound.deadline
-        return due if outbound is None or due < outbound else outbound
+        return min(self._limits.deadline(is_streaming=self.state is State.STREAMING), self._outbound.due)
 
     def handle(self, given: Input, now: float) -> list[Effect]:
         """Take one input at its time, and return everything that is to be done by now, in order."""
@@ -279,8 +277,7 @@ class Session:
             self._hang_up(now)
         if now >= self._limits_due and self.state is not State.STOPPED:
             self._keep_limits(now)
-        outbound = self._outbound.deadline
-        self.wake_at = self._limits_due if outbound is None else min(outbound, self._limits_due)
+        self.wake_at = min(self._outbound.due, self._limits_due)
 
     def _keep_limits(self, now: float) -> None:
         is_streaming = self.state is State.STREAMING

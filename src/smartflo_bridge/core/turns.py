@@ -59,6 +59,7 @@ class Turns:
         self._detector = SpeechDetector()
         self._gaps: deque[tuple[int, int]] = deque(maxlen=_MAX_GAPS)  # audio before it; position less audio behind it
         self._received = 0
+        self._shift = 0  # the gaps so far, together
         self._unheard: list[bytes] = []  # what the detector has not been shown yet
         self._unheard_bytes = 0
         self._fell_silent: float | None = None  # the caller, and nothing of ours has answered yet
@@ -73,9 +74,9 @@ class Turns:
     def hear(self, ulaw: bytes, now: float, timestamp: Counter) -> None:
         """Take the caller's audio."""
         start = self._clock.place(len(ulaw), now, timestamp)
-        shift = start - self._received
-        if shift != (self._gaps[-1][1] if self._gaps else 0):
-            self._gaps.append((self._received, shift))
+        if start != self._received + self._shift:
+            self._shift = start - self._received
+            self._gaps.append((self._received, self._shift))
         self._received += len(ulaw)
         self._unheard.append(ulaw)
         self._unheard_bytes += len(ulaw)
