@@ -4,8 +4,8 @@
 done. `deadline` says when it wants a `Tick`. What is due is released by every `handle`, not only by a `Tick`, so a busy
 call cannot starve its own audio. The rows are protocol.md's, section 2; our speech is `outbound`'s business.
 
-The caller (`calls.actor`, or a replay) carries out the effects in order. `Close` comes exactly once. Inputs after it
-are only accounted for, and their tickets answered, so that a handler which is still talking is never left waiting.
+The caller (`calls.actor`, or a replay) carries out the effects in order. `Close` comes once; what comes after it is only
+accounted for, and its tickets answered, so that no handler which is still talking is left waiting.
 """
 
 from typing import assert_never
@@ -34,9 +34,6 @@ from smartflo_bridge.core.turns import Turns
 
 Input = IncomingEvent | Command | Signal
 
-NORMAL_CLOSE_CODES = (1000, 1001, 1005)
-"""Codes with which the platform ends a call by closing; 1006 is our library's word for no close at all."""
-
 
 class Session:
     """One stream, from the accepted connection to its end. `now` is in seconds since the first input, `Opened`."""
@@ -54,10 +51,8 @@ class Session:
         self._outbound = Outbound(settings, self.ledger, self._turns)
         self._limits = Limits(settings)
         self._effects: list[Effect] = []
-        self._noticed: set[str] = set()
         self._refusal: Refusal | None = Refusal.BEFORE_START  # why nothing may be queued, while nothing may
         self._handler_is_done = False
-        self._limits_due = 0.0  # before then no limit can be broken
         self.wake_at = 0.0  # a lower bound of `deadline`, which costs nothing: before then nothing falls due
 
     @property
@@ -78,16 +73,14 @@ class Session:
     @property
     def deadline(self) -> float | None:
         """When this session wants a `Tick`, if nothing else happens before; None once it is over."""
-        if self.state is State.STOPPED:
-            return None
-        return min(self._limits.deadline(is_streaming=self.state is State.STREAMING), self._outbound.due)
+        due = min(self._limits.deadline(is_streaming=self.state is State.STREAMING), self._outbound.due)
+        return None if self.is_over else due
 
     def handle(self, given: Input, now: float) -> list[Effect]:
         """Take one input at its time, and return everything that is to be done by now, in order."""
         self._effects = []
         if self.state is State.STOPPED:
-            self._account_after_end(given, now)
-            return self._effects
+            return self._account_after_end(given, now)
         match given:  # the most frequent first
             case incoming.MediaEvent():
                 self._take_media(given, now)
@@ -225,7 +218,6 @@ class Session:
         if self._settings.hang_up == HangUpWay.END:
             self._effects.append(Send(outgoing.EndEvent(self.stream_sid or "", self.call_sid or "")))
             self._limits.await_stop(now)
-            self._limits_due = 0.0  # sooner than it was
         else:
             self._end(now, Close(Termination.HUNG_UP, 1000, ""))
 
@@ -258,12 +250,11 @@ class Session:
             self._effects.append(Send(outgoing.ConnectedEvent()))
         elif self._settings.send_connected == SendConnected.AUTO:
             self._limits.await_connected(now)
-            self._limits_due = 0.0
 
     def _termination_of(self, lost: PeerLost) -> Termination:
         if lost.broke_protocol:
             return Termination.PROTOCOL_ERROR
-        if lost.code in NORMAL_CLOSE_CODES:
+        if lost.is_normal:
             return self._ended_well
         return Termination.HUNG_UP if self._limits.awaits_stop else Termination.PEER_LOST
 
@@ -275,23 +266,17 @@ class Session:
         """Do what the clock alone asks for, and find out when there is more to do."""
         if self._outbound.farewell_is_over and not self._limits.awaits_stop:
             self._hang_up(now)
-        if now >= self._limits_due and self.state is not State.STOPPED:
-            self._keep_limits(now)
-        self.wake_at = min(self._outbound.due, self._limits_due)
-
-    def _keep_limits(self, now: float) -> None:
-        is_streaming = self.state is State.STREAMING
-        close = self._limits.broken(now, is_streaming=is_streaming)
-        if close is not None:
-            self._end(now, close)
-        elif self._limits.connected_is_due(now):
-            self._effects.append(Send(outgoing.ConnectedEvent()))
-        self._limits_due = self._limits.deadline(is_streaming=is_streaming)
+        if now >= self._limits.due and self.state is not State.STOPPED:
+            due = self._limits.fallen_due(now, is_streaming=self.state is State.STREAMING)
+            if isinstance(due, Close):
+                self._end(now, due)
+            elif due is not None:
+                self._effects.append(due)
+        self.wake_at = min(self._outbound.due, self._limits.due)
 
     def _note(self, kind: str, text: str) -> None:
         self.ledger.anomalies[kind] += 1
-        if kind not in self._noticed:
-            self._noticed.add(kind)
+        if self.ledger.anomalies[kind] == 1:
             self._effects.append(Notice(kind, text))
 
     def _end(self, now: float, close: Close) -> None:
@@ -301,17 +286,14 @@ class Session:
         self.close, self.termination = close, close.termination
         self._effects.append(close)
 
-    def _account_after_end(self, given: Input, now: float) -> None:
+    def _account_after_end(self, given: Input, now: float) -> list[Effect]:
         """Count what still comes in, and let no asker wait."""
         match given:
             case incoming.MediaEvent():
-                self.ledger.messages_in += 1
-                self.ledger.received_bytes += len(given.media.payload)
-                self.ledger.inbound_drops["after_end"] += len(given.media.payload)
+                self.ledger.note_after_end(len(given.media.payload))
             case Undelivered():
                 self.ledger.note_undelivered(given.byte_count, given.reason)
             case Play() | PlaceMark() | AwaitRoom() | Interrupt():
                 self._obey(given, now)
                 self._effects += self._outbound.release(now)
-            case _:
-                pass
+        return self._effects

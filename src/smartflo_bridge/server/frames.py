@@ -92,6 +92,9 @@ class FrameSplitter:
         self._needed = 2
         while wants_more and end - at >= 2:
             first, second = data[at], data[at + 1]
+            if not _is_allowed(first, second):
+                self._leave_with(data[at:])
+                return
             size = second & 0x7F
             body = at + 2 + _MASK_BYTES
             if size > _MAX_SHORT:
@@ -102,17 +105,16 @@ class FrameSplitter:
                 size = int.from_bytes(data[at + 2 : at + 2 + width])
                 body += width
             stop = body + size
-            if first == _WHOLE_TEXT and second & _MASKED and stop <= end and size <= self._max_bytes:
-                if not self._is_in_message:
-                    wants_more = self._take(apply_mask(data[body:stop], data[body - _MASK_BYTES : body]))
-                    at = stop
-                    continue
-            elif size > self._max_bytes or not _is_allowed(first, second):
+            if size > self._max_bytes:
                 self._leave_with(data[at:])
                 return
-            elif stop > end:
+            if stop > end:
                 self._needed = stop - at
                 break
+            if first == _WHOLE_TEXT and not self._is_in_message:
+                wants_more = self._take(apply_mask(data[body:stop], data[body - _MASK_BYTES : body]))
+                at = stop
+                continue
             if not self._pass(data[at:stop], first):
                 self._leave_with(data[stop:])
                 return
