@@ -57,6 +57,7 @@ class Session:
         self._noticed: set[str] = set()
         self._refusal: Refusal | None = Refusal.BEFORE_START  # why nothing may be queued, while nothing may
         self._handler_is_done = False
+        self._agent_is_lost = False
 
     @property
     def is_over(self) -> bool:
@@ -229,11 +230,12 @@ class Session:
                     self._end(now, Close(Termination.PROTOCOL_ERROR, 1008, "too many malformed messages"))
             case PeerLost(code=code, reason=reason):
                 self._end(now, Close(self._termination_of(signal), code or 1006, reason))
-            case HandlerDone(failed=failed):
+            case HandlerDone(failed=failed, agent_lost=agent_lost):
                 self._handler_is_done = True
                 if failed:
                     self._end(now, Close(Termination.HANDLER_FAILED, 1011, "the handler failed"))
                 else:
+                    self._agent_is_lost = agent_lost
                     self._say_goodbye(now)
             case Refused(reason=reason):
                 self._end(now, Close(Termination.PROTOCOL_ERROR, 1008, reason))
@@ -279,6 +281,8 @@ class Session:
         self._effects += self._outbound.close(now)
         self.state = State.STOPPED
         self._refusal = Refusal.CALL_ENDED
+        if self._agent_is_lost and close.termination is Termination.HUNG_UP:
+            close = Close(Termination.AGENT_LOST, close.code, close.reason)
         self.close, self.termination = close, close.termination
         self._effects.append(close)
 
