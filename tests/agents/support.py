@@ -170,4 +170,5 @@ def dial_leg(
     async def answer(call: Call) -> None:
         await serve_with(leg, call)
 
-    return Dialled(answer, **dialled)
+    # In most of the tests nobody at the telephone says a word for long.
+    return Dialled(answer, **{"settings": {"idle_seconds": 86400}} | dialled)

@@ -65,6 +65,7 @@ class Speaking:
         self._offset = 0  # bytes queued of an unfinished frame
         self._timer: asyncio.TimerHandle | None = None
         self._is_told = False
+        self._is_finished = False
         self.is_waiting = False
         self.spoken_bytes = 0
         self.expect(ULAW_8K)
@@ -95,6 +96,7 @@ class Speaking:
             AgentError: it is in another format than agreed.
             CallEnded: the call is over.
         """
+        self._is_finished = False
         audio = self._judge.feed(speech.audio)
         if self._judge.format != self._format:
             self._convert_from(self._judge.format)
@@ -113,6 +115,7 @@ class Speaking:
 
     def finish(self) -> None:
         """Queue what is still held back: the agent has said all of it."""
+        self._is_finished = True
         held = self._to_ulaw(self._judge.finish())
         flushed = pcm_to_ulaw(self._converter.flush()) if self._converter is not None else b""
         self._rest += held + flushed
@@ -145,13 +148,14 @@ class Speaking:
             CallEnded: the call is over.
         """
         outcome = self._call.interrupt()
+        is_whole = self._is_finished
         items, self._items = self._items, deque(maxlen=MAX_ITEMS)
         self._utterance, self._rest, self._offset = None, b"", 0
         self._judge.finish()
         if self._format.encoding == "pcm":
             self._convert_from(self._format)
         self._plays_until = self._loop.time()
-        outcome.add_done_callback(lambda done: _tell(done, items, then))
+        outcome.add_done_callback(lambda done: _tell(done, items, then, is_whole=is_whole))
 
     # --- Inside
 
@@ -209,14 +213,19 @@ def _tell(
     done: "asyncio.Future[InterruptOutcome]",
     items: deque[_Queued],
     then: Callable[[list[Heard], int], None],
+    *,
+    is_whole: bool,
 ) -> None:
-    """Find out from the end how much of each item was heard: what was queued last is what was not."""
+    """Find out from the end how much of each item was heard: what was queued last is what was not.
+
+    An item that is not whole is told of even if all that came of it was heard: the service has made more.
+    """
     if done.cancelled() or done.exception():
         return
     unheard = done.result().unheard_ms * BYTES_PER_MS
     heard_ms = max(sum(queued.byte_count for queued in items) - unheard, 0) // BYTES_PER_MS
     cut: list[Heard] = []
-    while items and unheard > 0:
+    while items and (unheard > 0 or not (is_whole or cut)):
         queued = items.pop()
         cut.append(Heard(queued.item, max(queued.byte_count - unheard, 0) // BYTES_PER_MS))
         unheard -= queued.byte_count
