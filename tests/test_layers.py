@@ -11,14 +11,17 @@ LAYERS: dict[str, set[str]] = {
     "version": set(),
     "core": set(),
     "log": {"core"},
-    "config": {"core"},
+    "tables": {"core"},
+    "credentials": {"core"},
+    "config": {"core", "agents", "tables"},
     "calls": {"core", "log", "version"},
     "handlers": {"core", "calls", "log", "version"},
-    "agents": {"core", "calls", "log", "version"},
+    # A leg speaks the prompts that come with the handlers, and may leave a call to one of them.
+    "agents": {"core", "calls", "handlers", "tables", "credentials", "log", "version"},
     # A replay plays the platform's part, whose playout clock is the simulator's. That one knows nothing of captures.
     "captures": {"core", "calls", "simulator", "log", "version"},
     "simulator": {"core", "log", "version"},
-    "server": {"core", "calls", "handlers", "agents", "captures", "config", "log", "version"},
+    "server": {"core", "calls", "handlers", "agents", "captures", "config", "credentials", "log", "version"},
     "cli": {"core", "calls", "handlers", "agents", "captures", "simulator", "server", "config", "log", "version"},
     "__init__": {"core", "calls", "handlers", "version"},
     "__main__": {"cli"},
@@ -44,6 +47,7 @@ KNOW_WEBSOCKETS = (
     "server/frames",
     "server/answers",
     "simulator/",
+    "agents/connection",
     "captures/player",
     "cli/",
 )

@@ -16,7 +16,7 @@ from smartflo_bridge.calls.requests import Requests
 from smartflo_bridge.calls.setup import CallSetup
 from smartflo_bridge.core.audio import SAMPLE_RATE_HZ
 from smartflo_bridge.core.effects import HandlerEvent, Outcome, Termination
-from smartflo_bridge.core.errors import CallEnded
+from smartflo_bridge.core.errors import AgentError, CallEnded
 from smartflo_bridge.core.incoming import MediaEvent, StartEvent
 from smartflo_bridge.core.session import Session
 from smartflo_bridge.core.signals import HandlerDone
@@ -92,16 +92,19 @@ class Handling:
 
     async def _handle(self) -> None:
         """Run the user's code, on its loop: the one place that catches everything, because the code is not ours."""
-        has_failed = False
+        has_failed = agent_lost = False
         try:
             await self._setup.handler(self.call)
             self.call.finish_speaking()
+        except AgentError as error:  # the handler has done for the caller what could be done
+            agent_lost = True
+            _log.warning(line("agent lost", stream_sid=self.call.stream_sid, reason=error))
         except (Exception, SystemExit, asyncio.CancelledError) as error:  # noqa: BLE001 - the house's only one
             has_failed = not _is_end_of_call(error)
             if has_failed:
                 _log.exception(line("handler failed", stream_sid=self.call.stream_sid))
         finally:
-            self._post(HandlerDone(failed=has_failed))
+            self._post(HandlerDone(failed=has_failed, agent_lost=agent_lost))
 
     async def _is_done_within(self, seconds: float) -> bool:
         try:

@@ -57,6 +57,14 @@ class Utterance:
             return True
         return await self._requests.enqueue(ulaw, self._epoch)
 
+    def add(self, ulaw: bytes) -> None:
+        """Queue a little mu-law at once, whether there is room or not: the last bytes of what `play` has queued.
+
+        Raises:
+            CallEnded: the call is over.
+        """
+        self._requests.append(ulaw, self._epoch)
+
     def end(self) -> None:
         """Queue what the resampler still holds, up to 3 ms. Calling it twice does no harm."""
         if self._converter is not None and not self._requests.are_over:

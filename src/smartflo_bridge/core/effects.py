@@ -43,10 +43,15 @@ class MarkOutcome(msgspec.Struct, frozen=True):
 
 
 class InterruptOutcome(msgspec.Struct, frozen=True):
-    """How much of the utterance that was playing the caller heard, and how much queued audio was never sent."""
+    """How much of the utterance that was playing the caller heard, and how much queued audio was never sent.
+
+    `unheard_ms` is all of our audio that the caller will never hear, sent or not. Whoever knows how much was queued since
+    the last interrupt knows from it how much was heard, across pauses too, where `heard_ms` begins anew.
+    """
 
     heard_ms: int
     dropped_ms: int
+    unheard_ms: int = 0
 
 
 class Room(msgspec.Struct, frozen=True):

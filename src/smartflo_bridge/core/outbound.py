@@ -119,7 +119,10 @@ class Outbound:
         cleared, effects = self._discard(now, "interrupted")
         self._turns.interrupt(now)
         self.epoch += 1
-        outcome = InterruptOutcome(cleared.heard_ms, cleared.dropped_bytes // BYTES_PER_MS)
+        unheard_bytes = cleared.dropped_bytes + cleared.in_flight_bytes
+        outcome = InterruptOutcome(
+            cleared.heard_ms, cleared.dropped_bytes // BYTES_PER_MS, unheard_bytes // BYTES_PER_MS
+        )
         return [Send(outgoing.ClearEvent(self.stream_sid)), *effects, Reply(ticket, outcome)]
 
     def place_farewell(self) -> None:

@@ -35,10 +35,11 @@ class QueuedMark(msgspec.Struct, frozen=True):
 
 
 class Cleared(msgspec.Struct, frozen=True):
-    """What an interrupt dropped: bytes never sent, and how much of the utterance that was playing was heard."""
+    """What an interrupt dropped: bytes never sent, bytes sent and not played any more, and what was heard of the utterance."""
 
     dropped_bytes: int
     heard_ms: int
+    in_flight_bytes: int
 
 
 class Playout:
@@ -118,7 +119,8 @@ class Playout:
     def clear(self, now: float) -> Cleared:
         """Drop everything queued, and forget what the platform still holds: the timeline restarts."""
         self._note_lateness(now)
-        cleared = Cleared(len(self._audio), self.heard_ms(now))
+        in_flight = self._released - self.played_bytes(now)
+        cleared = Cleared(len(self._audio), self.heard_ms(now), in_flight)
         self._audio.clear()
         self._marks.clear()
         self._utterances = deque([self._released])

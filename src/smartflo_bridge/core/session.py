@@ -10,7 +10,7 @@ accounted for, and its tickets answered, so that no handler which is still talki
 
 from typing import assert_never
 
-from smartflo_bridge.core import incoming, outgoing
+from smartflo_bridge.core import incoming, outgoing, signals
 from smartflo_bridge.core.commands import AwaitRoom, Command, HangUp, Interrupt, MuteRecording, PlaceMark, Play
 from smartflo_bridge.core.effects import Close, Deliver, Effect, HandlerEvent, Notice, Send, Termination
 from smartflo_bridge.core.incoming import IncomingEvent
@@ -18,17 +18,7 @@ from smartflo_bridge.core.ledger import Ledger
 from smartflo_bridge.core.limits import Limits
 from smartflo_bridge.core.outbound import Outbound, Refusal
 from smartflo_bridge.core.settings import HangUpWay, SendConnected, SessionSettings
-from smartflo_bridge.core.signals import (
-    Drained,
-    HandlerDone,
-    Malformed,
-    Opened,
-    PeerLost,
-    Refused,
-    Signal,
-    Tick,
-    Undelivered,
-)
+from smartflo_bridge.core.signals import Signal
 from smartflo_bridge.core.state import State
 from smartflo_bridge.core.turns import Turns
 
@@ -54,6 +44,7 @@ class Session:
         self._refusal: Refusal | None = Refusal.BEFORE_START  # why nothing may be queued, while nothing may
         self._handler_is_done = False
         self.wake_at = 0.0  # a lower bound of `deadline`, which costs nothing: before then nothing falls due
+        self._agent_is_lost = False
 
     @property
     def is_over(self) -> bool:
@@ -97,19 +88,19 @@ class Session:
 
     def _take_rarer(self, given: Input, now: float) -> None:
         match given:
-            case Tick() | MuteRecording():
+            case signals.Tick() | MuteRecording():
                 pass
-            case Undelivered():
+            case signals.Undelivered():
                 self.ledger.note_undelivered(given.byte_count, given.reason)
             case Play() | PlaceMark() | AwaitRoom() | Interrupt() | HangUp():
                 self._obey(given, now)
-            case Opened() | Malformed() | PeerLost() | HandlerDone() | Refused() | Drained():
-                self._take_signal(given, now)
             case incoming.UnknownEvent():
                 self._hear(now)
                 self._note("unknown_event", "an event of unknown type was ignored")
-            case _:
+            case _ if isinstance(given, incoming.KnownEvent):
                 self._take_event(given, now)
+            case _:
+                self._take_signal(given, now)
 
     # --- The platform's events
 
@@ -225,22 +216,23 @@ class Session:
 
     def _take_signal(self, signal: Signal, now: float) -> None:
         match signal:
-            case Opened():
+            case signals.Opened():
                 self._open(now)
-            case Malformed(reason=reason):
+            case signals.Malformed(reason=reason):
                 self._hear(now)
                 self._note("malformed", reason)
                 if self.ledger.anomalies["malformed"] > self._settings.bad_message_budget:
                     self._end(now, Close(Termination.PROTOCOL_ERROR, 1008, "too many malformed messages"))
-            case PeerLost(code=code, reason=reason):
+            case signals.PeerLost(code=code, reason=reason):
                 self._end(now, Close(self._termination_of(signal), code or 1006, reason))
-            case HandlerDone(failed=failed):
+            case signals.HandlerDone(failed=failed, agent_lost=agent_lost):
                 self._handler_is_done = True
                 if failed:
                     self._end(now, Close(Termination.HANDLER_FAILED, 1011, "the handler failed"))
                 else:
+                    self._agent_is_lost = agent_lost
                     self._say_goodbye(now)
-            case Refused(reason=reason):
+            case signals.Refused(reason=reason):
                 self._end(now, Close(Termination.PROTOCOL_ERROR, 1008, reason))
             case _:
                 self._end(now, Close(Termination.DRAINED, 1001, "shutting down"))
@@ -251,7 +243,7 @@ class Session:
         elif self._settings.send_connected == SendConnected.AUTO:
             self._limits.await_connected(now)
 
-    def _termination_of(self, lost: PeerLost) -> Termination:
+    def _termination_of(self, lost: signals.PeerLost) -> Termination:
         if lost.broke_protocol:
             return Termination.PROTOCOL_ERROR
         if lost.is_normal:
@@ -283,6 +275,8 @@ class Session:
         self._effects += self._outbound.close(now)
         self.state = State.STOPPED
         self._refusal = Refusal.CALL_ENDED
+        if self._agent_is_lost and close.termination is Termination.HUNG_UP:
+            close = Close(Termination.AGENT_LOST, close.code, close.reason)
         self.close, self.termination = close, close.termination
         self._effects.append(close)
 
@@ -291,7 +285,7 @@ class Session:
         match given:
             case incoming.MediaEvent():
                 self.ledger.note_after_end(len(given.media.payload))
-            case Undelivered():
+            case signals.Undelivered():
                 self.ledger.note_undelivered(given.byte_count, given.reason)
             case Play() | PlaceMark() | AwaitRoom() | Interrupt():
                 self._obey(given, now)

@@ -39,9 +39,10 @@ class PeerLost(_Signal, frozen=True, tag="peer_lost"):
 
 
 class HandlerDone(_Signal, frozen=True, tag="handler_done"):
-    """The handler has returned, or failed."""
+    """The handler has returned, or failed; or its voice agent did, and it has said what there was to say."""
 
     failed: bool = False
+    agent_lost: bool = False
 
 
 class Refused(_Signal, frozen=True, tag="refused"):
