@@ -1,20 +1,26 @@
 """The story of a captured call, in numbers: calls whose every edge is known, told from their captures."""
 
 import itertools
+import re
+from importlib import resources
+from pathlib import Path
 
 import msgspec
 import pytest
 
 from made_captures import SID, MadeCall, loud
-from smartflo_bridge.captures.format import message_record
+from smartflo_bridge.captures.format import Record, message_record
 from smartflo_bridge.captures.playback import Playback
-from smartflo_bridge.captures.rules import Culprit
+from smartflo_bridge.captures.rules import PLATFORM_RULES, Culprit, PlatformRule
 from smartflo_bridge.captures.story import Story, tell_story
 from smartflo_bridge.captures.talk import Talk, Turn, barge_ins, talks, turns
 from smartflo_bridge.captures.tracks import Span, pieces_of_arrivals, track_of
+from smartflo_bridge.core.audio import ulaw_to_pcm
 from smartflo_bridge.core.effects import MarkResult
 from smartflo_bridge.core.settings import SessionSettings
+from smartflo_bridge.core.signals import HandlerDone
 
+ROOT = Path(__file__).parents[2]
 FRAME = 0.02
 MS = 1_000_000
 
@@ -331,6 +337,85 @@ def test_a_proper_call_breaks_no_rule() -> None:
     assert findings(call) == []
 
 
+def ours(call: MadeCall) -> list[str]:
+    """Name our broken rules, in the order in which they were found."""
+    return [rule for culprit, rule in findings(call) if culprit is Culprit.US]
+
+
+def test_what_is_heard_of_us_is_judged_as_the_referee_judges_it() -> None:
+    """PCM16 sent as mu-law, a click, a gap in mid-speech, a mark without a name: rules that no single number shows."""
+    call = MadeCall().start()
+    voice = (resources.files("smartflo_bridge.simulator") / "caller.ulaw").read_bytes()[16_000:24_000]
+    chunks = 0
+
+    def media(ulaw: bytes) -> None:
+        nonlocal chunks
+        chunks += 1
+        event = {"event": "media", "streamSid": SID, "media": {"payload": ulaw, "chunk": chunks}}
+        call.send(msgspec.json.encode(event))
+
+    call.until(1.0)
+    media(ulaw_to_pcm(voice)[:3200])
+    call.until(4.0)
+    media(b"\xff" * 80 + b"\x00" * 80)
+    call.until(7.0)
+    media(voice[:1600])
+    call.until(7.5)
+    media(voice[1600:3200])
+    call.send(msgspec.json.encode({"event": "mark", "streamSid": SID, "mark": {"name": ""}}))
+    call.stop()
+    assert set(ours(call)) == {"pcm_as_ulaw", "click", "gap_0_ms", "gap_60_ms", "gap_200_ms", "mark_name"}
+    found = {one.rule: one for one in story_of(call).findings}
+    assert found["gap_0_ms"].at_seconds == pytest.approx(7.2)
+    assert found["click"].place == "docs/protocol.md#audio"
+    assert found["mark_name"].message is not None
+
+
+def test_our_silence_and_our_close_are_judged() -> None:
+    """Ten seconds without a word, and 1011; but not the code of a platform that closed, or broke the protocol."""
+    call = MadeCall().start()
+    call.until(11.0)
+    call.give(HandlerDone(failed=True))
+    end = Record(11_000_000_000, "end", termination="handler_failed", code=1011, ledger={})
+    call.records.append(end)
+    assert ours(call) == ["no_answer", "close_code"]
+    call.records[-1] = msgspec.structs.replace(end, termination="protocol_error", code=1008)
+    assert ours(call) == ["no_answer"]
+
+
+def test_an_echo_of_the_platform_frees_a_marks_name() -> None:
+    """It may be used again when the platform has echoed it, and not when we think that it should have been played."""
+    call = MadeCall().start()
+    call.echoes_marks = False
+    mark = msgspec.json.encode({"event": "mark", "streamSid": SID, "mark": {"name": "a"}})
+    call.send(mark)
+    call.until(1.0)
+    call.message({"event": "mark", "streamSid": SID, "mark": {"name": "a"}})
+    call.send(mark)
+    call.until(2.0)
+    call.send(mark)
+    call.stop()
+    (repeated,) = [one for one in story_of(call).findings if one.culprit is Culprit.US]
+    assert (repeated.rule, repeated.at_seconds) == ("mark_repeated", pytest.approx(2.0))
+
+
+def test_what_is_said_under_the_inner_of_two_names_is_for_this_stream() -> None:
+    """A start may name the stream twice; the session takes both, so neither is another stream's."""
+    call = MadeCall()
+    call.message({"event": "start", "streamSid": SID, "start": {"streamSid": "MZinner"}})
+    call.message({"event": "dtmf", "streamSid": "MZinner", "dtmf": {"digit": "1"}})
+    call.stop()
+    assert findings(call) == [(Culprit.PLATFORM, "stream_sid_mismatch")]
+
+
+def test_each_rule_of_the_platform_has_its_place() -> None:
+    """On the protocol's page, in a section that is there."""
+    titles = re.findall(r"^#+ (.+)$", (ROOT / "docs/protocol.md").read_text(), re.MULTILINE)
+    anchors = {title.lower().replace(" ", "-") for title in titles}
+    assert set(PLATFORM_RULES) == set(PlatformRule)
+    assert {section for section, _ in PLATFORM_RULES.values()} <= anchors
+
+
 def test_the_platforms_mistakes_are_found() -> None:
     """Each is told once, with the message where it is one of text."""
     call = MadeCall()
@@ -354,7 +439,7 @@ def test_our_mistakes_are_found() -> None:
     call = MadeCall().start()
 
     def media(size: int, chunk: int, sid: str = SID) -> None:
-        event = {"event": "media", "streamSid": sid, "media": {"payload": bytes(size), "chunk": chunk}}
+        event = {"event": "media", "streamSid": sid, "media": {"payload": b"\xff" * size, "chunk": chunk}}
         call.send(msgspec.json.encode(event))
 
     media(160, 1)

@@ -6,6 +6,7 @@ lists that hold values of `talk`, `tracks` and `rules` are seconds; those of sin
 """
 
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -14,7 +15,7 @@ import msgspec
 from smartflo_bridge.captures.format import Header, Record
 from smartflo_bridge.captures.marks import MarkStory
 from smartflo_bridge.captures.playback import Clear, Gap, Playback, Sending
-from smartflo_bridge.captures.rules import Finding
+from smartflo_bridge.captures.rules import Culprit, Finding
 from smartflo_bridge.captures.talk import BargeIn, Talk, Turn, barge_ins, speech_spans, talks, turns
 from smartflo_bridge.captures.tracks import NS_PER_SAMPLE, Piece, Span, Track, pieces_of_arrivals, samples_at, track_of
 from smartflo_bridge.captures.transcript import Arrival, Key, Said, Transcript
@@ -63,7 +64,10 @@ class Voice(msgspec.Struct, frozen=True):
 
 
 class Story(msgspec.Struct, frozen=True, kw_only=True):
-    """A call. `talks` are our speech as the caller hears it; `unheard` is what they never heard of what was sent."""
+    """A call. `talks` are our speech as the caller hears it; `unheard` is what they never heard of what was sent.
+
+    `findings` are the first of each broken rule, by time; `broken` counts them all.
+    """
 
     began: str
     software: str
@@ -82,6 +86,7 @@ class Story(msgspec.Struct, frozen=True, kw_only=True):
     clears: list[Clear]
     gaps: list[Gap]
     findings: list[Finding]
+    broken: Counter[tuple[Culprit, str]]
     sequence_gaps: int
     arrivals: list[Arrival]
     sendings: list[Sending]
@@ -121,8 +126,9 @@ def tell_story(header: Header, records: Iterable[Record]) -> Story:
         marks=playback.marks.all,
         clears=playback.clears,
         gaps=_gaps(playback, answers),
-        findings=transcript.rules.findings,
-        sequence_gaps=transcript.rules.sequence_gaps,
+        findings=sorted((*transcript.platform.findings, *transcript.ours.findings), key=lambda one: one.at_seconds),
+        broken=_broken(transcript),
+        sequence_gaps=transcript.platform.sequence_gaps,
         arrivals=transcript.arrivals,
         sendings=playback.sendings,
         said=transcript.said,
@@ -145,6 +151,11 @@ def _gaps(playback: Playback, answers: list[Turn]) -> list[Gap]:
     """Leave out the silences that end with an answer: then it was the caller's turn, and no gap."""
     begins = {samples_at(round(turn.end * 1e9)) for turn in answers}
     return [gap for gap in playback.gaps if gap.is_ours or gap.end not in begins]
+
+
+def _broken(transcript: Transcript) -> Counter[tuple[Culprit, str]]:
+    sides = ((Culprit.PLATFORM, transcript.platform.broken), (Culprit.US, transcript.ours.broken))
+    return Counter({(culprit, rule): number for culprit, broken in sides for rule, number in broken.items()})
 
 
 def _parties(start: StartEvent | None) -> Parties:
