@@ -8,15 +8,16 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from made_captures import SID, MadeCall, loud
+from made_captures import SID, MadeCall, conversation, loud
 from smartflo_bridge.captures.format import Record, message_record
 from smartflo_bridge.captures.playback import Playback
 from smartflo_bridge.captures.rules import PLATFORM_RULES, Culprit, PlatformRule
 from smartflo_bridge.captures.story import Story, tell_story
-from smartflo_bridge.captures.talk import Talk, Turn, barge_ins, talks, turns
+from smartflo_bridge.captures.talk import Talk, barge_ins, talks
 from smartflo_bridge.captures.tracks import Span, pieces_of_arrivals, track_of
 from smartflo_bridge.core.audio import ulaw_to_pcm
 from smartflo_bridge.core.effects import MarkResult
+from smartflo_bridge.core.ledger import Turn
 from smartflo_bridge.core.settings import SessionSettings
 from smartflo_bridge.core.signals import HandlerDone
 
@@ -30,7 +31,7 @@ def story_of(call: MadeCall) -> Story:
 
 
 def starts(story: Story) -> list[float]:
-    return [round(turn.start, 3) for turn in story.turns]
+    return [round(turn.fell_silent_at, 3) for turn in story.turns]
 
 
 # --- The caller's track
@@ -182,41 +183,40 @@ def test_a_turn_lasts_from_the_callers_end_to_our_first_audio() -> None:
     call.stop()
     story = story_of(call)
     assert starts(story) == pytest.approx([2.0], abs=FRAME)
-    assert story.turns[0].end == pytest.approx(2.64, abs=1e-6)
+    assert story.turns[0].answered_at == pytest.approx(2.64, abs=1e-6)
     assert story.caller.speech_seconds == pytest.approx(1.0, abs=2 * FRAME)
 
 
 def test_silence_before_our_speech_belongs_to_the_turn() -> None:
-    """The first byte that is not silence counts, when it was sent: up to the lead before it is heard."""
+    """The first byte that is not silence counts, when it begins to play."""
     call = MadeCall().start()
     call.says(loud(1.0))
     call.until(1.5)
     call.plays(b"\xff" * 8000 + loud(0.5))
     call.until(4.0)
     call.stop()
-    assert story_of(call).turns[0].end == pytest.approx(2.5 - 0.2, abs=0.1)
+    assert story_of(call).turns[0].answered_at == pytest.approx(2.5)
 
 
-def test_what_follows_without_a_word_of_the_caller_is_no_turn() -> None:
-    """A second prompt, two seconds later, answers nobody."""
-    assert turns([Span(1, 2)], [], [Talk(3, 4), Talk(6, 7)], [3, 6]) == [Turn(2, 3)]
+def test_the_turns_are_the_sessions_own() -> None:
+    """A conversation with barge-ins and keys: told from its messages alone, it has the turns of its end-of-call line."""
+    call = conversation(300)
+    told = story_of(call).turns
+    assert len(told) > 10
+    assert told == [
+        Turn(pytest.approx(turn.fell_silent_at), pytest.approx(turn.answered_at, abs=1e-6))
+        for turn in call.session.ledger.turns
+    ]
 
 
-def test_who_begins_while_the_caller_speaks_does_not_answer() -> None:
-    """Our talk at 2.5 begins inside what the caller says."""
-    assert turns([Span(1, 2), Span(2.2, 3)], [], [Talk(2.5, 4)], [2.5]) == []
-
-
-def test_what_is_said_behind_a_key_answers_the_key() -> None:
-    """The caller says something, presses a key, and a prompt follows."""
-    assert turns([Span(1, 2)], [2.5], [Talk(3, 4)], [3]) == []
-    assert turns([Span(1, 2)], [0.5, 3.5], [Talk(3, 4)], [3]) == [Turn(2, 3)]
-
-
-def test_words_that_cut_us_short_are_answered() -> None:
-    """The caller says "stop" while we speak, a recogniser takes 0.8 s, and we say something else."""
-    assert turns([Span(2, 2.3)], [], [Talk(0, 3.1, was_cut=True), Talk(3.5, 5)], [0, 3.5]) == [Turn(2.3, 3.5)]
-    assert turns([Span(2, 2.3)], [], [Talk(0, 3.1), Talk(3.5, 5)], [0, 3.5]) == []
+def test_a_capture_that_was_cut_has_its_turns() -> None:
+    """Up to the cut, though its last line with the accounts is missing."""
+    call = conversation(60)
+    turns = story_of(call).turns
+    call.records = [
+        record for record in call.records if record.dir != "end" and record.t < turns[1].fell_silent_at * 1e9
+    ]
+    assert story_of(call).turns == turns[:1]
 
 
 def test_a_word_said_while_we_speak_is_not_answered_by_our_next_breath() -> None:

@@ -115,7 +115,12 @@ def _turns(story: Story) -> Iterator[Happening]:
     for turn in story.turns:
         label = length(turn.seconds)
         yield Happening(
-            Kind.TURN, turn.start, turn.end, "both", label, f"We answered {label} after the caller fell silent"
+            Kind.TURN,
+            turn.fell_silent_at,
+            turn.answered_at,
+            "both",
+            label,
+            f"We answered {label} after the caller fell silent",
         )
 
 

@@ -104,7 +104,7 @@ class PlatformRules:
                 self._blame(at_ns, PlatformRule.BEFORE_START, message)
             case _ if self._is_stopped:
                 self._blame(at_ns, PlatformRule.AFTER_STOP, message)
-            case _ if event.stream_sid not in (None, self._start.sid, self._start.details.stream_sid):
+            case _ if event.stream_sid not in self._start.sids:
                 self._blame(at_ns, PlatformRule.FOREIGN_STREAM, message)
             case incoming.MediaEvent() if not event.ulaw:
                 self._blame(at_ns, PlatformRule.EMPTY_PAYLOAD, message)

@@ -16,11 +16,12 @@ from smartflo_bridge.captures.format import Header, Record
 from smartflo_bridge.captures.marks import MarkStory
 from smartflo_bridge.captures.playback import Clear, Gap, Playback, Sending
 from smartflo_bridge.captures.rules import Culprit, Finding
-from smartflo_bridge.captures.talk import BargeIn, Talk, Turn, barge_ins, speech_spans, talks, turns
+from smartflo_bridge.captures.talk import BargeIn, Talk, barge_ins, speech_spans, talks
 from smartflo_bridge.captures.tracks import NS_PER_SAMPLE, Piece, Span, Track, pieces_of_arrivals, samples_at, track_of
 from smartflo_bridge.captures.transcript import Arrival, Key, Said, Transcript
 from smartflo_bridge.core.audio import SAMPLE_RATE_HZ
 from smartflo_bridge.core.incoming import StartEvent
+from smartflo_bridge.core.ledger import Turn
 
 
 class Parties(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,7 +109,6 @@ def tell_story(header: Header, records: Iterable[Record]) -> Story:
     cuts = [clear.at_ns / 1e9 for clear in playback.clears if clear.unheard]
     ours = talks(us.speech, us.track.present, cuts)
     keys = [key.at_ns / 1e9 for key in transcript.keys]
-    answers = turns(caller.speech, keys, ours, _sent_at(ours, playback.sendings))
     return Story(
         began=header.began,
         software=header.software,
@@ -120,12 +120,12 @@ def tell_story(header: Header, records: Iterable[Record]) -> Story:
         us=us,
         talks=ours,
         unheard=playback.unheard,
-        turns=answers,
+        turns=transcript.turns.found,
         barge_ins=barge_ins(caller.speech, keys, ours),
         keys=transcript.keys,
         marks=playback.marks.all,
         clears=playback.clears,
-        gaps=_gaps(playback, answers),
+        gaps=_gaps(playback, transcript.turns.found),
         findings=sorted((*transcript.platform.findings, *transcript.ours.findings), key=lambda one: one.at_seconds),
         broken=_broken(transcript),
         sequence_gaps=transcript.platform.sequence_gaps,
@@ -140,16 +140,11 @@ def _voice(pieces: list[Piece], length: int) -> Voice:
     return Voice(track, speech_spans(track.ulaw))
 
 
-def _sent_at(ours: list[Talk], sendings: list[Sending]) -> list[float]:
-    """Return when the message was sent that holds the first byte of each talk."""
-    heard_at = [sending.heard_at for sending in sendings]
-    holders = (sendings[bisect_right(heard_at, round(talk.start * SAMPLE_RATE_HZ)) - 1] for talk in ours)
-    return [holder.at_ns / 1e9 for holder in holders]
-
-
 def _gaps(playback: Playback, answers: list[Turn]) -> list[Gap]:
     """Leave out the silences that end with an answer: then it was the caller's turn, and no gap."""
-    begins = {samples_at(round(turn.end * 1e9)) for turn in answers}
+    heard_at = [sending.heard_at for sending in playback.sendings]
+    answered_at = [round(turn.answered_at * SAMPLE_RATE_HZ) for turn in answers]
+    begins = {heard_at[bisect_right(heard_at, at) - 1] for at in answered_at}
     return [gap for gap in playback.gaps if gap.is_ours or gap.end not in begins]
 
 

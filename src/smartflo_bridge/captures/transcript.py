@@ -1,6 +1,6 @@
 """A capture read once, and sorted: what the caller sent when, what we sent, every other message in its words.
 
-The fold under `story`: it decodes each record, lets `playback` and both folds of `rules` follow the call, and keeps what the picture
+The fold under `story`: it decodes each record, lets `playback`, `turns` and both folds of `rules` follow the call, and keeps what the picture
 shows. A message that is not audio is kept as text, cut where it is absurdly long; a message of audio as its numbers.
 """
 
@@ -13,6 +13,7 @@ import msgspec
 from smartflo_bridge.captures.format import Header, Record
 from smartflo_bridge.captures.playback import Playback
 from smartflo_bridge.captures.rules import OurRules, PlatformRules
+from smartflo_bridge.captures.turns import WireTurns
 from smartflo_bridge.core import incoming, outgoing
 from smartflo_bridge.core.commands import Command, HangUp, PlaceMark, Play
 from smartflo_bridge.core.effects import Termination
@@ -72,6 +73,7 @@ class Transcript:
         self.playback = Playback(header.settings)
         self.platform = PlatformRules()
         self.ours = OurRules()
+        self.turns = WireTurns()
         self.start: incoming.StartEvent | None = None
         self.stop_reason: str | None = None
         self.peer_lost: PeerLost | None = None
@@ -86,6 +88,7 @@ class Transcript:
 
     def _end(self) -> None:
         self.playback.end(self.ended_ns)
+        self.turns.end()
         # A connection that the platform closed, or made us close, has no code of ours to be judged.
         is_ours = self.peer_lost is None and self.termination != Termination.PROTOCOL_ERROR
         self.ours.end(self.ended_ns, self.close_code if is_ours else None)
@@ -112,6 +115,7 @@ class Transcript:
         except ProtocolError as error:
             self.platform.hear_malformed(at_ns, str(error), self._keep(at_ns, Speaker.PLATFORM, "malformed", wire))
             return
+        self.turns.hear(event, at_ns / 1e9)
         if isinstance(event, incoming.MediaEvent):
             self.platform.hear(at_ns, event)
             self._hear_media(at_ns, event)
@@ -137,8 +141,7 @@ class Transcript:
                 pass
 
     def _hear_media(self, at_ns: int, event: incoming.MediaEvent) -> None:
-        sid = self.start.sid if self.start else None
-        if not event.ulaw or event.stream_sid not in (None, sid):
+        if not event.ulaw or self.start is None or event.stream_sid not in self.start.sids:
             return
         media = event.media
         numbers = (_number(event.sequence_number), _number(media.chunk), _number(media.timestamp))
@@ -155,6 +158,7 @@ class Transcript:
         if isinstance(event, outgoing.MediaEvent):
             self.ours.say(at_ns, wire, None)
             self.playback.send(at_ns, event.media.payload, event.media.chunk)
+            self.turns.say(event.media.payload, at_ns / 1e9)
             return
         message = self._keep(at_ns, Speaker.US, _OUR_KINDS[type(event)], wire)
         self.ours.say(at_ns, wire, message)
@@ -163,6 +167,7 @@ class Transcript:
                 self.playback.send_mark(at_ns, mark.name, message)
             case outgoing.ClearEvent():
                 self.playback.clear(at_ns, message)
+                self.turns.clear(at_ns / 1e9)
             case _:
                 pass
 

@@ -50,7 +50,7 @@ class Session:
         self.termination: Termination | None = None
         self.ledger = Ledger()
         self._settings = settings
-        self._turns = Turns(self.ledger)
+        self._turns = Turns(self.ledger.note_turn)
         self._outbound = Outbound(settings, self.ledger, self._turns)
         self._limits = Limits(settings)
         self._effects: list[Effect] = []
@@ -277,6 +277,7 @@ class Session:
 
     def _end(self, now: float, close: Close) -> None:
         self._effects += self._outbound.close(now)
+        self._turns.end()
         self.state = State.STOPPED
         self._refusal = Refusal.CALL_ENDED
         self.close, self.termination = close, close.termination
