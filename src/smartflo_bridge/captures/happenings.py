@@ -170,6 +170,8 @@ _NOTES = {
     ("platform", "stop"): "The platform said stop",
     ("us", "connected"): "We said connected",
     ("us", "end"): "We asked the platform to hang up",
+    ("bridge", "mute"): "The handler muted the call: what follows was not captured",
+    ("bridge", "unmute"): "The handler unmuted the call",
     ("bridge", "hang_up"): "The handler hung up",
     ("bridge", "handler_done"): "The handler was done",
     ("bridge", "peer_lost"): "The connection was closed",

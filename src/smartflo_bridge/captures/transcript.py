@@ -15,10 +15,11 @@ from smartflo_bridge.captures.playback import Playback
 from smartflo_bridge.captures.rules import OurRules, PlatformRules
 from smartflo_bridge.captures.turns import WireTurns
 from smartflo_bridge.core import incoming, outgoing
-from smartflo_bridge.core.commands import Command, HangUp, PlaceMark, Play
+from smartflo_bridge.core.commands import Command, HangUp, MuteRecording, PlaceMark, Play
 from smartflo_bridge.core.effects import Termination
 from smartflo_bridge.core.errors import ProtocolError
 from smartflo_bridge.core.incoming import DECODE_ERRORS, parse_incoming_event
+from smartflo_bridge.core.muting import MUTED_DIGIT
 from smartflo_bridge.core.signals import Drained, HandlerDone, PeerLost, Refused, Signal
 
 MAX_TEXT = 4000
@@ -56,7 +57,7 @@ class Arrival(msgspec.Struct, frozen=True, gc=False):
 
 
 class Key(msgspec.Struct, frozen=True):
-    """The caller pressed a key; `message` is its index in what was said."""
+    """The caller pressed a key, `?` while the call was muted; `message` is its index in what was said."""
 
     at_ns: int
     digit: str
@@ -124,7 +125,7 @@ class Transcript:
         self.platform.hear(at_ns, event, message)
         match event:
             case incoming.DTMFEvent():
-                self.keys.append(Key(at_ns, event.digit, message))
+                self.keys.append(Key(at_ns, "?" if event.digit == MUTED_DIGIT else event.digit, message))
             case incoming.MarkEvent():
                 if self.playback.marks.echo(at_ns, event.name, message):
                     self.ours.echo(at_ns, event.name)
@@ -182,6 +183,9 @@ class Transcript:
             case HangUp():
                 self.playback.hang_up()
                 self._keep(at_ns, Speaker.BRIDGE, "hang_up", msgspec.json.encode(command))
+            case MuteRecording(is_muted=is_muted):
+                kind = "mute" if is_muted else "unmute"
+                self._keep(at_ns, Speaker.BRIDGE, kind, msgspec.json.encode(command))
             case _:
                 pass
 

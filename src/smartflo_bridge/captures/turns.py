@@ -115,6 +115,15 @@ class _HurriedClock:
         self._ends = [0]
         self._times = [0.0]
 
+    @property
+    def end(self) -> int:
+        """How far the audio has come."""
+        return self._ends[-1]
+
+    def position_at(self, now: float) -> int:  # noqa: ARG002 - nobody is waited for
+        """Return what position a time has: all there is."""
+        return self.end
+
     def place(self, size: int, now: float, timestamp: incoming.Counter = None) -> int:  # noqa: ARG002 - of another speed
         """Take note of a chunk; return where it begins."""
         start = self._ends[-1]

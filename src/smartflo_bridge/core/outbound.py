@@ -8,11 +8,12 @@ from enum import StrEnum
 from typing import assert_never
 
 from smartflo_bridge.core import outgoing
-from smartflo_bridge.core.audio import BYTES_PER_MS, SAMPLE_RATE_HZ, duration_seconds, whole_frames
+from smartflo_bridge.core.audio import BYTES_PER_MS, SAMPLE_RATE_HZ, SILENCE, duration_seconds, whole_frames
 from smartflo_bridge.core.commands import AwaitRoom, Interrupt, PlaceMark, Play
 from smartflo_bridge.core.effects import Effect, InterruptOutcome, MarkOutcome, MarkResult, Reply, Room, Send
 from smartflo_bridge.core.ledger import Ledger
 from smartflo_bridge.core.marks import Marks
+from smartflo_bridge.core.muting import Muting
 from smartflo_bridge.core.playout import Cleared, Playout, QueuedMark
 from smartflo_bridge.core.settings import SessionSettings
 from smartflo_bridge.core.turns import Turns
@@ -32,7 +33,7 @@ class Refusal(StrEnum):
 class Outbound:
     """Speech and marks of one stream. Each method that can make something due is followed by `release`."""
 
-    def __init__(self, settings: SessionSettings, ledger: Ledger, turns: Turns) -> None:
+    def __init__(self, settings: SessionSettings, ledger: Ledger, turns: Turns, muting: Muting) -> None:
         packet_bytes = whole_frames(round(settings.packet_seconds * SAMPLE_RATE_HZ))
         self._playout = Playout(settings.lead_seconds, packet_bytes)
         self._marks = Marks()
@@ -40,6 +41,8 @@ class Outbound:
         self._queue_bytes = round(settings.queue_seconds * SAMPLE_RATE_HZ)
         self._ledger = ledger
         self._turns = turns
+        self._muting = muting
+        self._muted_until = 0  # what was queued while muted ends here, a position of the playout
         self._waiting_for_room: list[int] = []
         self._queued_names: set[str] = set()
         self._mark_number = 0
@@ -106,6 +109,8 @@ class Outbound:
             refusal = "queue_full"
         if refusal is None:
             self._playout.enqueue(command.ulaw, now)
+            if self._muting.is_muted:
+                self._muted_until = self._playout.end
         else:
             self._ledger.outbound_drops[refusal] += size
 
@@ -166,15 +171,19 @@ class Outbound:
     def _send(self, items: list[bytes | QueuedMark], now: float) -> list[Effect]:
         effects: list[Effect] = []
         # What is released at once plays without a break, up to the horizon.
-        plays_at = self._playout.horizon - duration_seconds(sum(len(item) for item in items if isinstance(item, bytes)))
+        size = sum(len(item) for item in items if isinstance(item, bytes))
+        plays_at = self._playout.horizon - duration_seconds(size)
+        position = self._playout.end - self._playout.queued_bytes - size
         for item in items:
             if isinstance(item, bytes):
-                self._turns.speak(item, plays_at)
+                is_muted = self._muting.is_muted or position < self._muted_until
+                self._turns.speak(SILENCE * len(item) if is_muted else item, plays_at)
                 plays_at += duration_seconds(len(item))
+                position += len(item)
                 self._chunk_number += 1
                 self._ledger.sent_bytes += len(item)
                 media = outgoing.Media(item, self._chunk_number)
-                effects.append(Send(outgoing.MediaEvent(self.stream_sid, media)))
+                effects.append(Send(outgoing.MediaEvent(self.stream_sid, media), is_muted))
             else:
                 self._queued_names.discard(item.name)
                 self._marks.add(item, max(self._playout.horizon, now) + self._slack)
@@ -186,6 +195,7 @@ class Outbound:
         for mark in [*self._marks.flush(), *self._playout.queued_marks]:
             effects += self._resolve(mark, MarkResult.DISCARDED, self._playout.heard_ms_before(mark, now))
         cleared = self._playout.clear(now)
+        self._muted_until = 0
         self._queued_names.clear()
         if cleared.dropped_bytes:
             self._ledger.outbound_drops[reason] += cleared.dropped_bytes

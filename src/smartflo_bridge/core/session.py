@@ -1,8 +1,8 @@
 """The session: one stream's state machine, a fold over everything that happens to it.
 
-`handle(input, now)` takes an event of the platform, a command of the handler or a signal, and returns what is to be
-done. `deadline` says when it wants a `Tick`. What is due is released by every `handle`, not only by a `Tick`, so a busy
-call cannot starve its own audio. The rows are protocol.md's, section 2; our speech is `outbound`'s business.
+`handle(input, now)` takes an event of the platform, a command of the handler or a signal, and returns what is to be done.
+`deadline` says when it wants a `Tick`. Every `handle` releases what is due, so a busy call cannot starve its own audio.
+The rows are protocol.md's, section 2; our speech is `outbound`'s business.
 
 The caller (`calls.actor`, or a replay) carries out the effects in order. `Close` comes exactly once. Inputs after it
 are only accounted for, and their tickets answered, so that a handler which is still talking is never left waiting.
@@ -16,6 +16,7 @@ from smartflo_bridge.core.effects import Close, Deliver, Effect, HandlerEvent, N
 from smartflo_bridge.core.incoming import IncomingEvent
 from smartflo_bridge.core.ledger import Ledger
 from smartflo_bridge.core.limits import Limits
+from smartflo_bridge.core.muting import Muting
 from smartflo_bridge.core.outbound import Outbound, Refusal
 from smartflo_bridge.core.settings import HangUpWay, SendConnected, SessionSettings
 from smartflo_bridge.core.signals import (
@@ -45,13 +46,14 @@ class Session:
         self.state = State.ACCEPTED
         self.stream_sid: str | None = None
         self.call_sid: str | None = None
-        self._inner_sid: str | None = None  # a second name of the stream, where `start` gave two
+        self._sids: tuple[str | None, ...] = (None,)  # under which its messages come: `start` may give two
         self.close: Close | None = None
         self.termination: Termination | None = None
         self.ledger = Ledger()
         self._settings = settings
         self._turns = Turns(self.ledger.note_turn)
-        self._outbound = Outbound(settings, self.ledger, self._turns)
+        self.muting = Muting(self._turns)
+        self._outbound = Outbound(settings, self.ledger, self._turns, self.muting)
         self._limits = Limits(settings)
         self._effects: list[Effect] = []
         self._noticed: set[str] = set()
@@ -87,6 +89,8 @@ class Session:
         self._effects = []
         if isinstance(given, Undelivered):
             self.ledger.note_undelivered(given.byte_count, given.reason)
+        elif isinstance(given, MuteRecording):
+            self.muting.mute(now, is_muted=given.is_muted)
         if self.is_over:
             self._account_after_end(given, now)
             return self._effects
@@ -120,10 +124,10 @@ class Session:
         self.ledger.received_bytes += size
         if self.state is not State.STREAMING:
             self.ledger.inbound_drops["before_start"] += size
-        elif event.stream_sid != self.stream_sid and self._is_foreign(event.stream_sid):
+        elif event.stream_sid not in self._sids:
             self.ledger.inbound_drops["foreign_stream"] += size
         elif size:
-            self._turns.hear(event.media.payload, now, event.media.timestamp)
+            self._turns.hear(self.muting.audio(event), now, event.media.timestamp)
             if self._handler_is_done:
                 self.ledger.inbound_drops["handler_done"] += size
             else:
@@ -165,7 +169,7 @@ class Session:
         self.state = State.STREAMING
         self._refusal = None
         self.stream_sid = self._outbound.stream_sid = sid
-        self._inner_sid = event.details.stream_sid
+        self._sids = event.sids
         self.call_sid = event.call_sid
         self._turns.begin(now)
         self._deliver(event)
@@ -173,7 +177,7 @@ class Session:
     def _take_in_stream(self, event: incoming.DTMFEvent | incoming.MarkEvent, now: float) -> None:
         if self.state is not State.STREAMING:
             self.ledger.anomalies["before_start"] += 1
-        elif self._is_foreign(event.stream_sid):
+        elif event.stream_sid not in self._sids:
             self._note("foreign_stream", "a message for another stream was dropped")
         elif isinstance(event, incoming.DTMFEvent):
             self._turns.press(now)
@@ -183,9 +187,6 @@ class Session:
             self._effects += effects
             if is_for_handler:
                 self._deliver(event)
-
-    def _is_foreign(self, sid: str | None) -> bool:
-        return sid not in (None, self.stream_sid, self._inner_sid)
 
     def _deliver(self, event: HandlerEvent) -> None:
         if not self._handler_is_done:

@@ -48,8 +48,17 @@ class _Answer(msgspec.Struct, frozen=True):
 class Clock(Protocol):
     """Where the caller's audio lies on its axis, and what time that is: see `mediaclock`."""
 
+    @property
+    def end(self) -> int:
+        """How far the audio has come."""
+        ...
+
     def place(self, size: int, now: float, timestamp: Counter = None) -> int:
         """Take note of a chunk; return where it begins."""
+        ...
+
+    def position_at(self, now: float) -> int:
+        """Return what position a time has."""
         ...
 
     def seconds_at(self, position: float) -> float:
@@ -98,6 +107,15 @@ class Turns:
             known = self._detector.position_bytes - MIN_SPEECH_WINDOWS * WINDOW_BYTES
             if self._seconds_at(known) >= self._answer.seconds:
                 self._settle()
+
+    @property
+    def position(self) -> int:
+        """Where on its own axis the caller's audio is that comes next, unless some is missing."""
+        return self._clock.end
+
+    def position_at(self, now: float) -> int:
+        """Return where on that axis they are speaking now, whether or not it has come yet."""
+        return self._clock.position_at(now)
 
     def press(self, now: float) -> None:
         """The caller has pressed a key."""
