@@ -15,7 +15,7 @@ from smartflo_bridge.calls.peer import Peer
 from smartflo_bridge.calls.setup import CallSetup
 from smartflo_bridge.core.effects import Close, Deliver, Effect, HandlerEvent, Notice, Reply, Send
 from smartflo_bridge.core.errors import ProtocolError
-from smartflo_bridge.core.incoming import MediaEvent, StartEvent, parse_incoming_event
+from smartflo_bridge.core.incoming import IncomingEvent, MediaEvent, StartEvent, parse_incoming_event
 from smartflo_bridge.core.outgoing import encode_outgoing_event
 from smartflo_bridge.core.session import Input, Session
 from smartflo_bridge.core.signals import Drained, HandlerDone, Malformed, Opened, Refused, Tick, Undelivered
@@ -92,17 +92,19 @@ class _Actor:
 
     def _take(self, item: Item, at_ns: int) -> None:
         given: Input
+        event: IncomingEvent | Malformed
         if isinstance(item, bytes):
-            for tap in self._taps:
-                tap.message_in(at_ns, item)
             try:
-                given = parse_incoming_event(item)
+                event = parse_incoming_event(item)
             except ProtocolError as error:
-                given = Malformed(str(error))
+                event = Malformed(str(error))
+            given = event
+            for tap in self._taps:
+                tap.message_in(at_ns, self.session.muting.message(item, event))
         else:
             given = item
             for tap in self._taps:
-                tap.given(at_ns, given)
+                tap.given(at_ns, self.session.muting.given(item))
             if isinstance(given, HandlerDone) and self._handling is not None:
                 self._handling.is_done.set()
         for effect in self.session.handle(given, at_ns / 1e9):
@@ -133,11 +135,11 @@ class _Actor:
 
     def _perform(self, effect: Effect, at_ns: int) -> None:
         match effect:
-            case Send(event=outgoing):
+            case Send(event=outgoing, is_muted=is_muted):
                 text = encode_outgoing_event(outgoing)
                 self._peer.send(text)
                 for tap in self._taps:
-                    tap.message_out(at_ns, text)
+                    tap.message_out(at_ns, encode_outgoing_event(effect.shown) if is_muted else text)
             case Deliver(event=event):
                 self._deliver(event)
             case Reply(ticket=ticket, outcome=outcome):

@@ -233,10 +233,11 @@ class Call:
         self.metadata.update(values)
 
     def mute_recording(self) -> None:
-        """Keep both voices out of the recording, if there is one, until `unmute_recording`: for card numbers and the like.
+        """Keep both voices and all keys out of recordings and captures until `unmute_recording`: for card numbers and the like.
 
-        What is said from now on is silence in it, and so is what is played meanwhile, even if it is heard later. It takes
-        its place among the call's other commands: after the audio queued before it, before that queued after it.
+        What is said from now on is silence in them, and so is what is played meanwhile, even if it is heard later; a key has
+        no digit. It takes its place among the call's other commands: after the audio queued before it, before that queued
+        after it. The handler itself still has everything.
 
         Raises:
             CallEnded: the call is over.
@@ -244,7 +245,7 @@ class Call:
         self._requests.post(MuteRecording(is_muted=True))
 
     def unmute_recording(self) -> None:
-        """Let the recording have both voices again, from now on.
+        """Let recordings and captures have both voices and the keys again, from now on.
 
         Raises:
             CallEnded: the call is over.

@@ -9,11 +9,12 @@ from enum import StrEnum
 from typing import assert_never
 
 from smartflo_bridge.core import outgoing
-from smartflo_bridge.core.audio import BYTES_PER_MS, SAMPLE_RATE_HZ, whole_frames
+from smartflo_bridge.core.audio import BYTES_PER_MS, SAMPLE_RATE_HZ, SILENCE, whole_frames
 from smartflo_bridge.core.commands import AwaitRoom, Interrupt, PlaceMark, Play
 from smartflo_bridge.core.effects import Effect, InterruptOutcome, MarkOutcome, MarkResult, Reply, Room, Send
 from smartflo_bridge.core.ledger import Ledger
 from smartflo_bridge.core.marks import Marks
+from smartflo_bridge.core.muting import Muting
 from smartflo_bridge.core.playout import Cleared, Playout, QueuedMark
 from smartflo_bridge.core.settings import SessionSettings
 from smartflo_bridge.core.turns import Turns
@@ -33,7 +34,7 @@ class Refusal(StrEnum):
 class Outbound:
     """Speech and marks of one stream. Each method that can make something due is followed by `release`."""
 
-    def __init__(self, settings: SessionSettings, ledger: Ledger, turns: Turns) -> None:
+    def __init__(self, settings: SessionSettings, ledger: Ledger, turns: Turns, muting: Muting) -> None:
         packet_bytes = whole_frames(round(settings.packet_seconds * SAMPLE_RATE_HZ))
         self._playout = Playout(settings.lead_seconds, packet_bytes)
         self._marks = Marks()
@@ -42,6 +43,8 @@ class Outbound:
         self._queue_bytes = round(settings.queue_seconds * SAMPLE_RATE_HZ)
         self._ledger = ledger
         self._turns = turns
+        self._muting = muting
+        self._muted_until = 0  # what was queued while muted ends here, a position of the playout
         self._waiting_for_room: list[int] = []
         self._queued_names: set[str] = set()
         self._mark_number = 0
@@ -101,6 +104,8 @@ class Outbound:
             refusal = "queue_full"
         if refusal is None:
             self._playout.enqueue(command.ulaw, now)
+            if self._muting.is_muted:
+                self._muted_until = self._playout.end
         else:
             self._ledger.outbound_drops[refusal] += size
 
@@ -172,14 +177,18 @@ class Outbound:
         effects: list[Effect] = []
         # What is released at once plays without a break, up to the horizon.
         left = sum([len(item) for item in items if isinstance(item, bytes)])
+        end = self._playout.end - self._playout.queued_bytes
         for item in items:
             if isinstance(item, bytes):
-                self._turns.speak(item, self._playout.horizon - left / SAMPLE_RATE_HZ)
+                is_muted = self._muting.is_muted or end - left < self._muted_until
+                self._turns.speak(
+                    SILENCE * len(item) if is_muted else item, self._playout.horizon - left / SAMPLE_RATE_HZ
+                )
                 left -= len(item)
                 self._chunk_number += 1
                 self._ledger.sent_bytes += len(item)
                 media = outgoing.Media(item, self._chunk_number)
-                effects.append(Send(outgoing.MediaEvent(self.stream_sid, media)))
+                effects.append(Send(outgoing.MediaEvent(self.stream_sid, media), is_muted))
             else:
                 self._queued_names.discard(item.name)
                 self._marks.add(item, max(self._playout.horizon, now) + self._slack)
@@ -191,6 +200,7 @@ class Outbound:
         for mark in [*self._marks.flush(), *self._playout.queued_marks]:
             effects += self._resolve(mark, MarkResult.DISCARDED, self._playout.heard_ms_before(mark, now))
         cleared = self._playout.clear(now)
+        self._muted_until = 0
         self._queued_names.clear()
         if cleared.dropped_bytes:
             self._ledger.outbound_drops[reason] += cleared.dropped_bytes

@@ -73,6 +73,11 @@ class Playout:
         return len(self._audio)
 
     @property
+    def end(self) -> int:
+        """The position behind all audio queued so far."""
+        return self._released + len(self._audio)
+
+    @property
     def queued_marks(self) -> list[QueuedMark]:
         """Marks not yet released."""
         return list(self._marks)
@@ -106,8 +111,7 @@ class Playout:
     def place(self, ticket: int | None, name: str) -> None:
         """Queue a mark behind the audio queued so far. It ends the utterance, so the last frame is filled up first."""
         self.finish()
-        position = self._released + len(self._audio)
-        self._marks.append(QueuedMark(ticket, name, self._utterances[-1], position))
+        self._marks.append(QueuedMark(ticket, name, self._utterances[-1], self.end))
         self._begin_utterance()
 
     def finish(self) -> None:
@@ -175,14 +179,12 @@ class Playout:
 
     def _forget_before(self, position: int) -> None:
         """Let the first utterance be the one at `position`; a finished one stays until there is audio behind it."""
-        end = self._released + len(self._audio)
-        while len(self._utterances) > 1 and self._utterances[1] <= position and self._utterances[1] < end:
+        while len(self._utterances) > 1 and self._utterances[1] <= position and self._utterances[1] < self.end:
             self._utterances.popleft()
 
     def _begin_utterance(self) -> None:
-        start = self._released + len(self._audio)
-        if self._utterances[-1] != start:
-            self._utterances.append(start)
+        if self._utterances[-1] != self.end:
+            self._utterances.append(self.end)
 
     def _available(self, limit: int) -> int:
         """Return how many bytes, in whole frames, the next packet would have."""

@@ -1,8 +1,8 @@
 """The session: one stream's state machine, a fold over everything that happens to it.
 
-`handle(input, now)` takes an event of the platform, a command of the handler or a signal, and returns what is to be
-done. `deadline` says when it wants a `Tick`. What is due is released by every `handle`, not only by a `Tick`, so a busy
-call cannot starve its own audio. The rows are protocol.md's, section 2; our speech is `outbound`'s business.
+`handle(input, now)` takes an event of the platform, a command of the handler or a signal, and returns what is to be done.
+`deadline` says when it wants a `Tick`. Every `handle` releases what is due, so a busy call cannot starve its own audio.
+The rows are protocol.md's, section 2; our speech is `outbound`'s business.
 
 The caller (`calls.actor`, or a replay) carries out the effects in order. `Close` comes once; what comes after it is only
 accounted for, and its tickets answered, so that no handler which is still talking is left waiting.
@@ -16,6 +16,7 @@ from smartflo_bridge.core.effects import Close, Deliver, Effect, HandlerEvent, N
 from smartflo_bridge.core.incoming import IncomingEvent
 from smartflo_bridge.core.ledger import Ledger
 from smartflo_bridge.core.limits import Limits
+from smartflo_bridge.core.muting import Muting
 from smartflo_bridge.core.outbound import Outbound, Refusal
 from smartflo_bridge.core.settings import HangUpWay, SendConnected, SessionSettings
 from smartflo_bridge.core.signals import Signal
@@ -32,13 +33,14 @@ class Session:
         self.state = State.ACCEPTED
         self.stream_sid: str | None = None
         self.call_sid: str | None = None
-        self._inner_sid: str | None = None  # a second name of the stream, where `start` gave two
+        self._sids: tuple[str | None, ...] = (None,)  # under which its messages come: `start` may give two
         self.close: Close | None = None
         self.termination: Termination | None = None
         self.ledger = Ledger()
         self._settings = settings
-        self._turns = Turns(self.ledger)
-        self._outbound = Outbound(settings, self.ledger, self._turns)
+        self._turns = Turns(self.ledger.note_turn)
+        self.muting = Muting(self._turns)
+        self._outbound = Outbound(settings, self.ledger, self._turns, self.muting)
         self._limits = Limits(settings)
         self._effects: list[Effect] = []
         self._refusal: Refusal | None = Refusal.BEFORE_START  # why nothing may be queued, while nothing may
@@ -88,8 +90,10 @@ class Session:
 
     def _take_rarer(self, given: Input, now: float) -> None:
         match given:
-            case signals.Tick() | MuteRecording():
+            case signals.Tick():
                 pass
+            case MuteRecording(is_muted=is_muted):
+                self.muting.mute(now, is_muted=is_muted)
             case signals.Undelivered():
                 self.ledger.note_undelivered(given.byte_count, given.reason)
             case Play() | PlaceMark() | AwaitRoom() | Interrupt() | HangUp():
@@ -115,10 +119,10 @@ class Session:
         self.ledger.received_bytes += size
         if self.state is not State.STREAMING:
             self.ledger.inbound_drops["before_start"] += size
-        elif event.stream_sid != self.stream_sid and self._is_foreign(event.stream_sid):
+        elif event.stream_sid not in self._sids:
             self.ledger.inbound_drops["foreign_stream"] += size
         elif size:
-            self._turns.hear(event.media.payload, now, event.media.timestamp)
+            self._turns.hear(self.muting.audio(event), now, event.media.timestamp)
             if self._handler_is_done:
                 self.ledger.inbound_drops["handler_done"] += size
             else:
@@ -161,7 +165,7 @@ class Session:
         self.state = State.STREAMING
         self._refusal = None
         self.stream_sid = self._outbound.stream_sid = sid
-        self._inner_sid = event.details.stream_sid
+        self._sids = event.sids
         self.call_sid = event.call_sid
         self._turns.begin(now)
         self._deliver(event)
@@ -169,7 +173,7 @@ class Session:
     def _take_in_stream(self, event: incoming.DTMFEvent | incoming.MarkEvent, now: float) -> None:
         if self.state is not State.STREAMING:
             self.ledger.anomalies["before_start"] += 1
-        elif self._is_foreign(event.stream_sid):
+        elif event.stream_sid not in self._sids:
             self._note("foreign_stream", "a message for another stream was dropped")
         elif isinstance(event, incoming.DTMFEvent):
             self._turns.press(now)
@@ -179,9 +183,6 @@ class Session:
             self._effects += effects
             if is_for_handler:
                 self._deliver(event)
-
-    def _is_foreign(self, sid: str | None) -> bool:
-        return sid not in (None, self.stream_sid, self._inner_sid)
 
     def _deliver(self, event: HandlerEvent) -> None:
         if not self._handler_is_done:
@@ -273,6 +274,7 @@ class Session:
 
     def _end(self, now: float, close: Close) -> None:
         self._effects += self._outbound.close(now)
+        self._turns.end()
         self.state = State.STOPPED
         self._refusal = Refusal.CALL_ENDED
         if self._agent_is_lost and close.termination is Termination.HUNG_UP:
@@ -287,6 +289,8 @@ class Session:
                 self.ledger.note_after_end(len(given.media.payload))
             case signals.Undelivered():
                 self.ledger.note_undelivered(given.byte_count, given.reason)
+            case MuteRecording(is_muted=is_muted):
+                self.muting.mute(now, is_muted=is_muted)
             case Play() | PlaceMark() | AwaitRoom() | Interrupt():
                 self._obey(given, now)
                 self._effects += self._outbound.release(now)
