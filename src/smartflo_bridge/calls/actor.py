@@ -18,7 +18,17 @@ from smartflo_bridge.core.errors import ProtocolError
 from smartflo_bridge.core.incoming import MediaEvent, StartEvent, parse_incoming_event
 from smartflo_bridge.core.outgoing import encode_outgoing_event
 from smartflo_bridge.core.session import Input, Session
-from smartflo_bridge.core.signals import Drained, HandlerDone, Malformed, Opened, PeerLost, Refused, Tick, Undelivered
+from smartflo_bridge.core.signals import (
+    Drained,
+    HandlerDone,
+    HandlerStuck,
+    Malformed,
+    Opened,
+    PeerLost,
+    Refused,
+    Tick,
+    Undelivered,
+)
 from smartflo_bridge.log import end_of_call, line
 
 PORTION = 64
@@ -161,6 +171,8 @@ class _Actor:
         elif dropped := self._handling.deliver(event):
             reason = "hanging_up" if self.session.is_hanging_up else "slow_handler"
             self.inbox.put(Undelivered(dropped, reason))
+        if self._handling is not None and self._handling.is_stuck:
+            self.inbox.put(HandlerStuck())
 
     def _begin(self, start: StartEvent) -> None:
         """Start the handler; refuse a stream that is being served already."""

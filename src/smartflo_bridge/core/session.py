@@ -21,6 +21,7 @@ from smartflo_bridge.core.settings import HangUpWay, SendConnected, SessionSetti
 from smartflo_bridge.core.signals import (
     Drained,
     HandlerDone,
+    HandlerStuck,
     Malformed,
     Opened,
     PeerLost,
@@ -52,7 +53,7 @@ class Session:
         self._settings = settings
         self._turns = Turns(self.ledger)
         self._outbound = Outbound(settings, self.ledger, self._turns)
-        self._limits = Limits(settings)
+        self._limits = Limits(settings, self.ledger)
         self._effects: list[Effect] = []
         self._noticed: set[str] = set()
         self._refusal: Refusal | None = Refusal.BEFORE_START  # why nothing may be queued, while nothing may
@@ -95,7 +96,7 @@ class Session:
                 pass
             case Play() | PlaceMark() | AwaitRoom() | Interrupt() | HangUp():
                 self._obey(given, now)
-            case Opened() | Malformed() | PeerLost() | HandlerDone() | Refused() | Drained():
+            case Opened() | Malformed() | PeerLost() | HandlerDone() | HandlerStuck() | Refused() | Drained():
                 self._take_signal(given, now)
             case incoming.UnknownEvent():
                 self._hear(now, given)
@@ -111,7 +112,7 @@ class Session:
     # --- The platform's events
 
     def _hear(self, now: float, event: IncomingEvent | Malformed) -> None:
-        self._limits.hear(now)
+        self._limits.hear(now, len(event.media.payload) if isinstance(event, incoming.MediaEvent) else 0)
         self.ledger.messages_in += 1
         self.ledger.note_sequence(getattr(event, "sequence_number", None))
 
@@ -235,6 +236,8 @@ class Session:
                     self._end(now, Close(Termination.HANDLER_FAILED, 1011, "the handler failed"))
                 else:
                     self._say_goodbye(now)
+            case HandlerStuck():
+                self._end(now, Close(Termination.LIMIT, 1011, "the handler takes no events"))
             case Refused(reason=reason):
                 self._end(now, Close(Termination.PROTOCOL_ERROR, 1008, reason))
             case _:

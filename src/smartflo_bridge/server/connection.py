@@ -68,6 +68,13 @@ class GuardedConnection(ServerConnection):
         super().pause_writing()
         self._cut = self.loop.call_later(self._write_deadline_seconds, self.transport.abort)
 
+    def acknowledge_pings(self, data: bytes) -> None:
+        """Take a pong. Whoever has answered one ping is gone if a later one stays unanswered; see `keepalive`."""
+        is_ours = data in self.pending_pings
+        super().acknowledge_pings(data)
+        if is_ours:
+            self.ping_timeout = self.ping_interval
+
     def resume_writing(self) -> None:
         """Let a peer live that reads again."""
         self._stop_clock()
