@@ -18,6 +18,9 @@ READ_BYTES = 4096
 BUFFER_BYTES = 16 * 1024
 """Of the proxy's sockets. The kernel doubles it."""
 
+NARROW_PIECES = 4
+"""Read ahead where the bandwidth is limited: a narrow line has no memory of its own that its sender could fill."""
+
 CORRUPTION = 0x20
 """The bit that is changed in a corrupted byte."""
 
@@ -101,6 +104,8 @@ class Flow:
         data: bytes | None = b"-"
         while data:
             await self._may_read.wait()
+            while self.bytes_per_second is not None and queue.qsize() > NARROW_PIECES:
+                await asyncio.sleep(0.01)
             try:
                 data = await loop.sock_recv(source, READ_BYTES)
             except OSError:
