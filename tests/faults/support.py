@@ -8,7 +8,7 @@ import asyncio
 import base64
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,16 @@ CADENCE_SECONDS = 0.1
 SLACK_SECONDS = 1.0  # what a busy machine may add to a bound
 HEAR_SECONDS = 20.0
 """Within which the rest of an echo must have come: far above the lead, so that only what is lost fails."""
+
+
+def run(main: Coroutine[Any, Any, None], seconds: float = 60.0) -> None:
+    """Run a test's coroutine; fail if it takes longer than all of its bounds together."""
+
+    async def bounded() -> None:
+        async with asyncio.timeout(seconds):
+            await main
+
+    asyncio.run(bounded())
 
 
 class CountedCall:

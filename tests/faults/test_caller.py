@@ -12,7 +12,7 @@ import pytest
 from websockets.frames import Frame, Opcode
 
 from faults.proxy import FaultProxy, fault_proxy
-from faults.support import SLACK_SECONDS, CountedCall, account_of, counted_call, neighbours, resident_bytes
+from faults.support import SLACK_SECONDS, CountedCall, account_of, counted_call, neighbours, resident_bytes, run
 from integration.daemon import Daemon, counts, until
 from integration.handlers.answers import speech
 from integration.machine import again_if_starved
@@ -88,7 +88,7 @@ def test_gone_within_a_second(daemon: Daemon, captures: Path, fault: str) -> Non
             account = await asyncio.to_thread(account_of, captures, call.platform.sid)
             assert account["ledger"]["received_bytes"] == account["ledger"]["delivered_bytes"] == len(call.said)
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_5_a_caller_that_stops_reading_and_still_sends(daemon: Daemon, captures: Path) -> None:
@@ -113,7 +113,7 @@ def test_5_a_caller_that_stops_reading_and_still_sends(daemon: Daemon, captures:
             account = await asyncio.to_thread(account_of, captures, platform.sid)
             assert 0 < account["ledger"]["received_bytes"] <= said
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_6_a_line_of_4_kb_a_second_for_a_while(daemon: Daemon, captures: Path) -> None:
@@ -134,7 +134,7 @@ def test_6_a_line_of_4_kb_a_second_for_a_while(daemon: Daemon, captures: Path) -
             assert (await end_within(daemon, call.platform, 0))["termination"] == "completed"
             await asyncio.to_thread(account_of, captures, call.platform.sid)
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_6_a_line_of_4_kb_a_second_for_good(daemon: Daemon, captures: Path) -> None:
@@ -149,7 +149,7 @@ def test_6_a_line_of_4_kb_a_second_for_good(daemon: Daemon, captures: Path) -> N
             assert end["termination"] == "peer_lost"
             await asyncio.to_thread(account_of, captures, platform.sid)
 
-    asyncio.run(main())
+    run(main())
 
 
 @pytest.fixture(scope="module")
@@ -183,7 +183,7 @@ def test_8_a_caller_that_never_answers_pings(pinging: Daemon, captures: Path) ->
             assert (await end_within(pinging, call.platform, 0))["termination"] == "completed"
             await asyncio.to_thread(account_of, captures, call.platform.sid)
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_8_a_caller_that_answers_no_more_pings(pinging: Daemon, captures: Path) -> None:
@@ -202,7 +202,7 @@ def test_8_a_caller_that_answers_no_more_pings(pinging: Daemon, captures: Path) 
             assert float(end["seconds"]) < 6.0
             await asyncio.to_thread(account_of, captures, platform.sid)
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_9_a_caller_that_never_answers_our_close(daemon: Daemon, captures: Path) -> None:
@@ -220,7 +220,7 @@ def test_9_a_caller_that_never_answers_our_close(daemon: Daemon, captures: Path)
             assert float(end["seconds"]) > CLOSE_SECONDS - 0.1
             await asyncio.to_thread(account_of, captures, platform.sid)
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_10_no_start(daemon: Daemon) -> None:
@@ -233,7 +233,7 @@ def test_10_no_start(daemon: Daemon) -> None:
             assert await platform.closed(START_DEADLINE_SECONDS + SLACK_SECONDS) == (1008, "no start")
             assert time.monotonic() - began_at > START_DEADLINE_SECONDS - 0.1
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_11_stop_never_comes(daemon: Daemon, captures: Path) -> None:
@@ -248,7 +248,7 @@ def test_11_stop_never_comes(daemon: Daemon, captures: Path) -> None:
             account = await asyncio.to_thread(account_of, captures, call.platform.sid)
             assert (account["code"], account["reason"]) == (1001, "nothing heard")
 
-    asyncio.run(main())
+    run(main())
 
 
 @pytest.mark.parametrize("fault", ["12: slices", "13: coalesced", "14: latency", "15: stall"])
@@ -276,7 +276,7 @@ def test_nothing_is_lost(daemon: Daemon, captures: Path, fault: str) -> None:
             account = await asyncio.to_thread(account_of, captures, call.platform.sid)
             assert account["ledger"]["delivered_bytes"] == account["ledger"]["sent_bytes"] == len(call.said)
 
-    asyncio.run(main())
+    run(main())
 
 
 @again_if_starved
@@ -292,7 +292,7 @@ def test_14_jitter_is_absorbed_by_the_lead(daemon: Daemon) -> None:
         assert len(report.heard.strip(b"\xff")) == 3 * 8000
         assert (await asyncio.to_thread(daemon.end_of, sid_of(report)))["termination"] == "completed"
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_16_a_stall_that_a_slow_handler_cannot_catch_up_with(daemon: Daemon, captures: Path) -> None:
@@ -322,7 +322,7 @@ def test_16_a_stall_that_a_slow_handler_cannot_catch_up_with(daemon: Daemon, cap
             kept_bytes = 8 * 800 - 800  # what was ready before; the start is one of the eight
             assert call.heard == call.said[:kept_bytes] + call.said[kept_bytes + lost :]
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_16_a_stall_of_ten_seconds(tmp_path: Path) -> None:
@@ -344,7 +344,7 @@ def test_16_a_stall_of_ten_seconds(tmp_path: Path) -> None:
             assert len(call.heard) + lost == len(call.said) == account["ledger"]["received_bytes"]
 
     with Daemon(tmp_path, handler="answers:answer", capture_dir=str(tmp_path), inbound_seconds=4) as daemon:
-        asyncio.run(main(daemon))
+        run(main(daemon))
 
 
 def test_a_corrupt_byte(daemon: Daemon, captures: Path) -> None:
@@ -364,9 +364,9 @@ def test_a_corrupt_byte(daemon: Daemon, captures: Path) -> None:
             account = await asyncio.to_thread(account_of, captures, call.platform.sid)
             assert sum(account["ledger"]["anomalies"].values()) >= 1
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_nothing_is_left(daemon: Daemon) -> None:
     """After all of this the daemon has as many sockets as at its start."""
-    asyncio.run(until(lambda: daemon.sockets() == 4))
+    run(until(lambda: daemon.sockets() == 4))
