@@ -59,7 +59,7 @@ def test_every_key_of_the_shipped_file_is_explained():
             ), line
     for key, value in tomllib.loads(SHIPPED.read_text()).items():
         if isinstance(value, float):
-            assert key.endswith(("-seconds", "-megabytes", "-days")), key
+            assert key.endswith(("-seconds", "-megabytes", "-days", "-per-second", "-speed")), key
 
 
 def test_an_empty_file_is_all_defaults(file):

@@ -18,7 +18,16 @@ from smartflo_bridge.core.errors import ProtocolError
 from smartflo_bridge.core.incoming import IncomingEvent, MediaEvent, StartEvent, parse_incoming_event
 from smartflo_bridge.core.outgoing import encode_outgoing_event
 from smartflo_bridge.core.session import Input, Session
-from smartflo_bridge.core.signals import Drained, HandlerDone, Malformed, Opened, Refused, Tick, Undelivered
+from smartflo_bridge.core.signals import (
+    Drained,
+    HandlerDone,
+    HandlerStuck,
+    Malformed,
+    Opened,
+    Refused,
+    Tick,
+    Undelivered,
+)
 from smartflo_bridge.log import end_of_call, line
 
 PORTION = 64
@@ -160,6 +169,8 @@ class _Actor:
             if dropped:
                 reason = "hanging_up" if self.session.is_hanging_up else "slow_handler"
                 self.inbox.put(Undelivered(dropped, reason))
+            if self._handling.is_stuck:
+                self.inbox.put(HandlerStuck())
         elif isinstance(event, MediaEvent):
             self.inbox.put(Undelivered(len(event.media.payload), "refused"))
 

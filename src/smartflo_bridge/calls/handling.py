@@ -63,6 +63,11 @@ class Handling:
             self._remember(event.media.payload)
         return self._delivery.put(event)
 
+    @property
+    def is_stuck(self) -> bool:
+        """True if more waits for the handler than may."""
+        return self._delivery.is_overfull
+
     def answer(self, ticket: int, outcome: Outcome) -> None:
         """Hand over the answer to a request."""
         self._home.post(self._requests.answer, ticket, outcome)

@@ -41,7 +41,7 @@ class Session:
         self._turns = Turns(self.ledger.note_turn)
         self.muting = Muting(self._turns)
         self._outbound = Outbound(settings, self.ledger, self._turns, self.muting)
-        self._limits = Limits(settings)
+        self._limits = Limits(settings, self.ledger)
         self._effects: list[Effect] = []
         self._refusal: Refusal | None = Refusal.BEFORE_START  # why nothing may be queued, while nothing may
         self._handler_is_done = False
@@ -77,7 +77,7 @@ class Session:
         match given:  # the most frequent first
             case incoming.MediaEvent():
                 self._take_media(given, now)
-                if now < self.wake_at:  # it only moves the idle limit away
+                if now < self._outbound.due and now < self._limits.due:  # it only moves the idle limit away
                     return self._effects
             case Play():
                 self._outbound.play(given, now, self._refusal)
@@ -108,14 +108,14 @@ class Session:
 
     # --- The platform's events
 
-    def _hear(self, now: float, sequence_number: incoming.Counter = None) -> None:
-        self._limits.hear(now)
+    def _hear(self, now: float, sequence_number: incoming.Counter = None, audio_bytes: int = 0) -> None:
+        self._limits.hear(now, audio_bytes)
         self.ledger.messages_in += 1
         self.ledger.note_sequence(sequence_number)
 
     def _take_media(self, event: incoming.MediaEvent, now: float) -> None:
-        self._hear(now, event.sequence_number)
         size = len(event.media.payload)
+        self._hear(now, event.sequence_number, size)
         self.ledger.received_bytes += size
         if self.state is not State.STREAMING:
             self.ledger.inbound_drops["before_start"] += size
@@ -233,6 +233,8 @@ class Session:
                 else:
                     self._agent_is_lost = agent_lost
                     self._say_goodbye(now)
+            case signals.HandlerStuck():
+                self._end(now, Close(Termination.LIMIT, 1011, "the handler takes no events"))
             case signals.Refused(reason=reason):
                 self._end(now, Close(Termination.PROTOCOL_ERROR, 1008, reason))
             case _:

@@ -51,6 +51,10 @@ class Refused(_Signal, frozen=True, tag="refused"):
     reason: str
 
 
+class HandlerStuck(_Signal, frozen=True, tag="handler_stuck"):
+    """More key presses and marks wait for the handler than may: it takes nothing, or too slowly for what comes."""
+
+
 class Undelivered(_Signal, frozen=True, tag="undelivered"):
     """Audio that was handed over for delivery never reached the handler; `reason` is the drop's name in the ledger."""
 
@@ -62,4 +66,4 @@ class Drained(_Signal, frozen=True, tag="drained"):
     """The time that a draining bridge gave its live calls is over."""
 
 
-Signal = Opened | Tick | Malformed | PeerLost | HandlerDone | Refused | Undelivered | Drained
+Signal = Opened | Tick | Malformed | PeerLost | HandlerDone | HandlerStuck | Refused | Undelivered | Drained

@@ -102,6 +102,9 @@ class GuardedConnection(ServerConnection):
             self._parse_request(data)
         else:
             self._hold(data)
+        if self.pending_pings and self.ping_timeout is not None:
+            # Whoever talks is there: its pong may be behind all the audio that a narrow line has still to carry.
+            super().acknowledge_pings(next(reversed(self.pending_pings)))
         if self.transport.get_write_buffer_size() > HARD_WRITE_BYTES:
             self.transport.abort()
 
@@ -180,6 +183,13 @@ class GuardedConnection(ServerConnection):
         """Give a peer that does not read its time, then cut it."""
         super().pause_writing()
         self._cut = self.loop.call_later(self._write_deadline_seconds, self.transport.abort)
+
+    def acknowledge_pings(self, data: bytes) -> None:
+        """Take a pong. From now on silence after a ping, as long as between two, is the end; the library's `keepalive`."""
+        is_ours = data in self.pending_pings
+        super().acknowledge_pings(data)
+        if is_ours:
+            self.ping_timeout = self.ping_interval
 
     def resume_writing(self) -> None:
         """Let a peer live that reads again."""

@@ -124,7 +124,7 @@ async def open_listener(
         server_header=None,
         open_timeout=config.open_seconds,
         ping_interval=config.ping_seconds,
-        ping_timeout=None,  # whether the platform answers pings is unknown: the write deadline and the idle limit judge
+        ping_timeout=None,  # whether the platform answers pings is unknown: the first pong sets it; see the connection
         close_timeout=CLOSE_SECONDS,
         max_size=MAX_MESSAGE_BYTES,
         write_limit=WRITE_LIMIT_BYTES,
