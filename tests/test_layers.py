@@ -38,7 +38,15 @@ PURE = {
     "string",
 }
 PURE |= {"typing", "warnings", "smartflo_bridge"}
-KNOW_WEBSOCKETS = ("server/listener", "server/connection", "server/answers", "simulator/", "captures/player", "cli/")
+KNOW_WEBSOCKETS = (
+    "server/listener",
+    "server/connection",
+    "server/answers",
+    "server/doorway",
+    "simulator/",
+    "captures/player",
+    "cli/",
+)
 
 
 def imports(node: ast.AST) -> set[str]:

@@ -4,6 +4,7 @@ The library's exceptions end here.
 """
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -12,7 +13,7 @@ from websockets.exceptions import ConnectionClosed
 
 from smartflo_bridge.calls.registry import Registry
 from smartflo_bridge.core.signals import PeerLost
-from smartflo_bridge.server.answers import METHOD_NOT_ALLOWED
+from smartflo_bridge.server.doorway import Doorway
 
 HARD_WRITE_BYTES = 256 * 1024
 """What the library may have to write, pongs included, before the connection is cut; reliability, F3."""
@@ -26,9 +27,6 @@ PROTOCOL_CLOSE_CODES = (1002, 1003, 1007, 1009)
 MAX_REASON_BYTES = 123
 """RFC 6455, 5.5: a control frame has at most 125 bytes, two of them for the code."""
 
-# The library closes on a request with a body without an answer.
-_OTHER_METHODS = (b"POST ", b"PUT ", b"PATCH ", b"DELETE ", b"OPTIONS ", b"HEAD ")
-
 
 class GuardedConnection(ServerConnection):
     """A connection that a peer cannot hold open by not reading.
@@ -37,8 +35,16 @@ class GuardedConnection(ServerConnection):
     without flow control (F3).
     """
 
-    def __init__(self, *args: Any, registry: Registry, write_deadline_seconds: float, **kwargs: Any) -> None:  # noqa: ANN401 - the library's
+    def __init__(
+        self,
+        *args: Any,  # noqa: ANN401 - the library's
+        registry: Registry,
+        open_doorway: Callable[[], Doorway],
+        write_deadline_seconds: float,
+        **kwargs: Any,  # noqa: ANN401 - the library's
+    ) -> None:
         super().__init__(*args, **kwargs)
+        self._doorway = open_doorway()
         self._registry = registry
         self._write_deadline_seconds = write_deadline_seconds
         self._cut: asyncio.TimerHandle | None = None
@@ -54,11 +60,11 @@ class GuardedConnection(ServerConnection):
         self._registry.connections += 1
 
     def data_received(self, data: bytes) -> None:
-        """Answer what the library would not, and cut a peer for which too much is waiting to be written."""
-        if self.request is None and data.startswith(_OTHER_METHODS):
-            self.transport.write(METHOD_NOT_ALLOWED.serialize())
-            self.transport.close()
-            return
+        """Let in what is for the library, and cut a peer for which too much is waiting to be written."""
+        if self.request is None:
+            data = self._doorway.pass_through(data, self.transport)
+            if not data:
+                return
         super().data_received(data)
         if self.transport.get_write_buffer_size() > HARD_WRITE_BYTES:
             self.transport.abort()

@@ -7,10 +7,11 @@ import asyncio
 import logging
 import signal
 import socket
-from collections.abc import AsyncIterator, Awaitable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Coroutine, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from smartflo_bridge.calls.actor import run_call
 from smartflo_bridge.calls.home import Handler, HandlerLoop
@@ -27,8 +28,10 @@ from smartflo_bridge.server.access import Access, open_access, refuse_exposure
 from smartflo_bridge.server.connection import CLOSE_SECONDS
 from smartflo_bridge.server.listener import Gate, Listener, open_listener
 from smartflo_bridge.server.notify import fed_watchdog, notify
+from smartflo_bridge.server.resolver import open_resolver
 from smartflo_bridge.server.sockets import inherited_socket, listening_socket
 from smartflo_bridge.server.status import Status, open_probe_port
+from smartflo_bridge.server.used_tokens import open_used_tokens
 
 PARTING_SECONDS = CLOSE_SECONDS + 1
 """How long cut calls have to end before their connections are aborted."""
@@ -98,7 +101,9 @@ async def serving(config: Config, config_dir: Path, handler: Handler | None = No
     Raises:
         ConfigError: something in the configuration cannot work here.
     """
-    access = open_access(config, config_dir)
+    used_tokens = open_used_tokens(config)
+    access = open_access(config, config_dir, used_tokens)
+    resolver = open_resolver(config, config_dir)
     is_built_in = handler is None and config.handler in BUILT_IN
     chosen = handler or find_handler(config.handler)
     registry = Registry(config.max_calls)
@@ -121,7 +126,7 @@ async def serving(config: Config, config_dir: Path, handler: Handler | None = No
         grace_seconds=config.handler_grace_seconds,
         open_taps=open_taps,
     )
-    gate = Gate(access, status, refuses_after_upgrade=config.refuse_with == "1008")
+    gate = Gate(access, status, resolver, refuses_after_upgrade=config.refuse_with == "1008")
     listener = await open_listener(call_sock, gate, config, registry, lambda peer: run_call(peer, setup))
     probes = await open_probe_port(health_sock)
     service = Service(registry, call_sock.getsockname()[1], health_sock.getsockname()[1])
@@ -135,7 +140,8 @@ async def serving(config: Config, config_dir: Path, handler: Handler | None = No
         )
     )
     try:
-        yield service
+        with _doing(used_tokens.keep_small() if used_tokens else None):
+            yield service
     finally:
         await _stop(config, service, status, listener, probes)
         if not home.stop(1.0):
@@ -144,6 +150,17 @@ async def serving(config: Config, config_dir: Path, handler: Handler | None = No
             if writer is not None:
                 writer.close()
         _log.info(line("stopped", calls_served=registry.calls_served))
+
+
+@contextmanager
+def _doing(*chores: Coroutine[Any, Any, None] | None) -> Iterator[None]:
+    """Run what never ends beside what happens inside the context."""
+    tasks = [asyncio.get_running_loop().create_task(chore) for chore in chores if chore is not None]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
 
 
 def _capture_writer(config: Config) -> CaptureWriter | None:

@@ -1,0 +1,43 @@
+"""Files with secrets: one a line, comments with #, readable by nobody else. Their contents are in no error."""
+
+import os
+import stat
+from pathlib import Path
+
+from smartflo_bridge.core.errors import ConfigError
+
+
+def read_secrets(key: str, name: str, config_dir: Path, min_characters: int) -> list[str]:
+    """Return the secrets in a file, in its order.
+
+    Several are valid at once, so that one can be changed without a gap.
+
+    Args:
+        key: of the configuration that names the file, with a hyphen; errors begin with it.
+        name: of the file; a relative one is looked for among systemd's credentials, then beside the configuration.
+        config_dir: where the configuration is.
+        min_characters: of each secret.
+
+    Raises:
+        ConfigError: the file cannot be read, everybody can read it, or it holds no usable secret.
+    """
+    credentials = os.environ.get("CREDENTIALS_DIRECTORY")
+    places = [Path(credentials)] if credentials else []
+    file = next((place / name for place in places if (place / name).exists()), config_dir / name)
+    try:
+        with file.open(encoding="utf-8-sig") as stream:
+            mode = stat.S_IMODE(os.fstat(stream.fileno()).st_mode)
+            lines = stream.read().split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        msg = f"{key}: {file}: {reason}"
+        raise ConfigError(msg) from None
+    if mode & (stat.S_IROTH | stat.S_IWOTH):
+        msg = f"{key}: {file}: every user of this machine may read or change it (mode {mode:o}): chmod 600"
+        raise ConfigError(msg)
+    secrets = [text.strip() for text in lines if text.strip() and not text.lstrip().startswith("#")]
+    word = key.removesuffix("-file").rsplit("-", 1)[-1]  # token, or secret
+    if not secrets or any(len(secret) < min_characters for secret in secrets):
+        msg = f"{key}: {file} holds one {word} a line, each of at least {min_characters} characters"
+        raise ConfigError(msg)
+    return secrets
