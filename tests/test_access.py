@@ -183,6 +183,7 @@ def test_a_file_that_cannot_be_read(tmp_path):
     with pytest.raises(ConfigError, match=r"^token-file: .*: Is a directory$"):
         open_access(Config(token_file="."), tmp_path)
     (tmp_path / "tokens").write_bytes(b"\xff" * 20)
+    (tmp_path / "tokens").chmod(0o600)
     with pytest.raises(ConfigError, match=r"^token-file: .*tokens: not UTF-8$"):
         open_access(Config(token_file="tokens"), tmp_path)
 

@@ -27,6 +27,8 @@ class Config(SessionSettings, frozen=True, kw_only=True):
     handler: Annotated[str, Meta(min_length=1)] = "ivr"
     host: Annotated[str, Meta(min_length=1)] = "127.0.0.1"
     port: Port = 8000
+    tls_cert_file: str = ""
+    tls_key_file: str = ""
     path: Annotated[str, Meta(pattern=r"^/[A-Za-z0-9._~/-]*\Z")] = "/vendor-stream"
     health_host: Annotated[str, Meta(min_length=1)] = "127.0.0.1"
     health_port: Port = 8001

@@ -8,14 +8,19 @@ import click
 from smartflo_bridge.config import DEFAULT_FILE, Config, load_config
 from smartflo_bridge.handlers.lookup import find_handler
 from smartflo_bridge.server.access import open_access, refuse_exposure
+from smartflo_bridge.server.resolver import open_resolver
+from smartflo_bridge.server.tls import open_certificate
 
 
 @click.command()
 @click.option("--config", "file", type=click.Path(path_type=Path), help="Default: smartflo.toml, if it is there.")
 def command(file: Path | None) -> None:
-    """Check a configuration, its token file and its handler, and print every key as it is in force."""
+    """Check a configuration, the files that it names and its handler, and print every key as it is in force."""
     config = load_config(file)
-    access = open_access(config, (file or DEFAULT_FILE).resolve().parent)
+    config_dir = (file or DEFAULT_FILE).resolve().parent
+    access = open_access(config, config_dir)
+    open_resolver(config, config_dir)
+    open_certificate(config, config_dir)
     refuse_exposure(access, config, config.host)
     find_handler(config.handler)
     default = Config()

@@ -6,6 +6,7 @@ With `connection`, `doorway` and `answers`, the only modules of the server that 
 import asyncio
 import http
 import socket
+import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
@@ -120,7 +121,13 @@ class Listener:
 
 
 async def open_listener(
-    sock: socket.socket, gate: Gate, config: Config, registry: Registry, run: Callable[[Peer], Awaitable[object]]
+    sock: socket.socket,
+    gate: Gate,
+    config: Config,
+    registry: Registry,
+    run: Callable[[Peer], Awaitable[object]],
+    *,
+    tls: ssl.SSLContext | None = None,
 ) -> Listener:
     """Serve calls on a listening socket; `run` is given the peer of each admitted connection."""
 
@@ -146,6 +153,7 @@ async def open_listener(
     server = await serve(
         serve_call,
         sock=sock,
+        ssl=tls,  # whose handshake has as long as the WebSocket's
         backlog=BACKLOG,
         process_request=gate,
         create_connection=guarded,

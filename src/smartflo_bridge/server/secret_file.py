@@ -3,6 +3,7 @@
 import os
 import stat
 from pathlib import Path
+from typing import TextIO
 
 from smartflo_bridge.core.errors import ConfigError
 
@@ -21,23 +22,44 @@ def read_secrets(key: str, name: str, config_dir: Path, min_characters: int) -> 
     Raises:
         ConfigError: the file cannot be read, everybody can read it, or it holds no usable secret.
     """
-    credentials = os.environ.get("CREDENTIALS_DIRECTORY")
-    places = [Path(credentials)] if credentials else []
-    file = next((place / name for place in places if (place / name).exists()), config_dir / name)
+    file = find_file(name, config_dir)
     try:
-        with file.open(encoding="utf-8-sig") as stream:
-            mode = stat.S_IMODE(os.fstat(stream.fileno()).st_mode)
+        with open_secret(key, file) as stream:
             lines = stream.read().split("\n")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
         msg = f"{key}: {file}: {reason}"
         raise ConfigError(msg) from None
-    if mode & (stat.S_IROTH | stat.S_IWOTH):
-        msg = f"{key}: {file}: every user of this machine may read or change it (mode {mode:o}): chmod 600"
-        raise ConfigError(msg)
     secrets = [text.strip() for text in lines if text.strip() and not text.lstrip().startswith("#")]
     word = key.removesuffix("-file").rsplit("-", 1)[-1]  # token, or secret
     if not secrets or any(len(secret) < min_characters for secret in secrets):
         msg = f"{key}: {file} holds one {word} a line, each of at least {min_characters} characters"
         raise ConfigError(msg)
     return secrets
+
+
+def find_file(name: str, config_dir: Path) -> Path:
+    """Return where a file is: among systemd's credentials, or else beside the configuration; an absolute name is itself."""
+    credentials = os.environ.get("CREDENTIALS_DIRECTORY")
+    if credentials and (Path(credentials) / name).exists():
+        return Path(credentials) / name
+    return config_dir / name
+
+
+def open_secret(key: str, file: Path) -> TextIO:
+    """Open a file that others may not read.
+
+    Raises:
+        ConfigError: it cannot be opened, or others may; it begins with the key.
+    """
+    try:
+        stream = file.open(encoding="utf-8-sig")
+    except OSError as error:
+        msg = f"{key}: {file}: {error.strerror}"
+        raise ConfigError(msg) from None
+    mode = stat.S_IMODE(os.fstat(stream.fileno()).st_mode)
+    if mode & (stat.S_IROTH | stat.S_IWOTH):
+        stream.close()
+        msg = f"{key}: {file}: every user of this machine may read or change it (mode {mode:o}): chmod 600"
+        raise ConfigError(msg)
+    return stream
