@@ -29,10 +29,20 @@ class Config(SessionSettings, frozen=True, kw_only=True):
     agent: AgentSettings | None = None
     host: Annotated[str, Meta(min_length=1)] = "127.0.0.1"
     port: Port = 8000
+    tls_cert_file: str = ""
+    tls_key_file: str = ""
     path: Annotated[str, Meta(pattern=r"^/[A-Za-z0-9._~/-]*\Z")] = "/vendor-stream"
     health_host: Annotated[str, Meta(min_length=1)] = "127.0.0.1"
     health_port: Port = 8001
     token_file: str = ""
+    token_secret_file: str = ""
+    token_seconds: Seconds = 120.0
+    token_leeway_seconds: Annotated[float, Meta(ge=0, le=600)] = 5.0
+    used_token_dir: str = ""
+    resolver_path: Annotated[str, Meta(pattern=r"^(/[A-Za-z0-9._~/-]*)?\Z")] = ""
+    resolver_token_file: str = ""
+    resolver_call_id: str = ""
+    public_url: str = ""
     allow_unauthenticated: bool = False
     refuse_with: Literal["401", "1008"] = "401"
     max_calls: Annotated[int, Meta(ge=1, le=100_000)] = 300

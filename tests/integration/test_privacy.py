@@ -8,7 +8,7 @@ import base64
 import re
 from pathlib import Path
 
-from integration.daemon import Daemon, pairs
+from integration.daemon import Daemon, pairs, write_secret
 from integration.handlers.answers import speech
 from integration.wire import dialled
 
@@ -83,7 +83,7 @@ def test_nothing_private_is_logged(tmp_path: Path) -> None:
                 await platform.connection.send(text)
                 await daemon.log.seen("kind=(malformed|unknown_event)", 3 + number)
 
-    (tmp_path / "stream.token").write_text(f"{TOKEN}\n")
+    write_secret(tmp_path / "stream.token", f"{TOKEN}\n")
     with Daemon(
         tmp_path,
         handler="answers:answer",

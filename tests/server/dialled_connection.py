@@ -13,6 +13,7 @@ from smartflo_bridge.calls.inbox import Inbox
 from smartflo_bridge.calls.registry import Registry
 from smartflo_bridge.core.signals import PeerLost
 from smartflo_bridge.server.connection import MAX_MESSAGE_BYTES, GuardedConnection
+from smartflo_bridge.server.doorway import Doorway
 
 REQUEST = (
     b"GET /vendor-stream HTTP/1.1\r\nHost: bridge\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -83,6 +84,7 @@ class DialledConnection:
             ServerProtocol(max_size=MAX_MESSAGE_BYTES),
             _Server(),
             registry=Registry(1),
+            open_doorway=lambda: Doorway(None),
             write_deadline_seconds=1.0,
             fast_frames=fast_frames,
             ping_interval=None,

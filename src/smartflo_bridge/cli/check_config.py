@@ -11,15 +11,19 @@ from smartflo_bridge.agents.settings import AgentSettings
 from smartflo_bridge.config import DEFAULT_FILE, Config, load_config
 from smartflo_bridge.handlers.lookup import find_handler
 from smartflo_bridge.server.access import open_access, refuse_exposure
+from smartflo_bridge.server.resolver import open_resolver
+from smartflo_bridge.server.tls import open_certificate
 
 
 @click.command()
 @click.option("--config", "file", type=click.Path(path_type=Path), help="Default: smartflo.toml, if it is there.")
 def command(file: Path | None) -> None:
-    """Check a configuration, its token file and its handler, and print every key as it is in force."""
+    """Check a configuration, the files that it names and its handler, and print every key as it is in force."""
     config = load_config(file)
     folder = (file or DEFAULT_FILE).resolve().parent
     access = open_access(config, folder)
+    open_resolver(config, folder)
+    open_certificate(config, folder)
     refuse_exposure(access, config, config.host)
     find_handler(config.handler)
     agent = Agent(config.agent, folder) if config.agent else None

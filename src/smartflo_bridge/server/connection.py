@@ -5,6 +5,7 @@ the transport into the call's inbox, and back (`frames`). Its exceptions end her
 """
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -15,7 +16,7 @@ from websockets.protocol import Event, State
 from smartflo_bridge.calls.inbox import Inbox
 from smartflo_bridge.calls.registry import Registry
 from smartflo_bridge.core.signals import PeerLost
-from smartflo_bridge.server.answers import METHOD_NOT_ALLOWED
+from smartflo_bridge.server.doorway import Doorway
 from smartflo_bridge.server.frames import FrameSplitter, text_frame
 
 MAX_MESSAGE_BYTES = 64 * 1024
@@ -32,9 +33,6 @@ PROTOCOL_CLOSE_CODES = (1002, 1003, 1007, 1009)
 
 MAX_REASON_BYTES = 123
 """RFC 6455, 5.5: a control frame has at most 125 bytes, two of them for the code."""
-
-# The library closes on a request with a body without an answer.
-_OTHER_METHODS = (b"POST ", b"PUT ", b"PATCH ", b"DELETE ", b"OPTIONS ", b"HEAD ")
 
 
 _END_OF_REQUEST = b"\r\n\r\n"
@@ -56,11 +54,13 @@ class GuardedConnection(ServerConnection):
         self,
         *args: Any,  # noqa: ANN401 - the library's
         registry: Registry,
+        open_doorway: Callable[[], Doorway],
         write_deadline_seconds: float,
         fast_frames: bool,
         **kwargs: Any,  # noqa: ANN401
     ) -> None:
         super().__init__(*args, **kwargs)
+        self._doorway = open_doorway()
         self._registry = registry
         self._write_deadline_seconds = write_deadline_seconds
         self._cut: asyncio.TimerHandle | None = None
@@ -119,9 +119,8 @@ class GuardedConnection(ServerConnection):
         if self.request is not None:
             self._hold(data)
             return
-        if data.startswith(_OTHER_METHODS) and not self._request_tail:
-            self.transport.write(METHOD_NOT_ALLOWED.serialize())
-            self.transport.close()
+        data = self._doorway.pass_through(data, self.transport)
+        if not data:
             return
         seen = self._request_tail + data
         end = seen.find(_END_OF_REQUEST)

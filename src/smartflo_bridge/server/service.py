@@ -7,10 +7,11 @@ import asyncio
 import logging
 import signal
 import socket
-from collections.abc import AsyncIterator, Awaitable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Coroutine, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from smartflo_bridge.agents.lookup import Agent
 from smartflo_bridge.calls.actor import run_call
@@ -28,8 +29,11 @@ from smartflo_bridge.server.access import Access, open_access, refuse_exposure
 from smartflo_bridge.server.connection import CLOSE_SECONDS
 from smartflo_bridge.server.listener import Gate, Listener, open_listener
 from smartflo_bridge.server.notify import fed_watchdog, notify
+from smartflo_bridge.server.resolver import open_resolver
 from smartflo_bridge.server.sockets import inherited_socket, listening_socket
 from smartflo_bridge.server.status import Status, open_probe_port
+from smartflo_bridge.server.tls import Certificate, open_certificate
+from smartflo_bridge.server.used_tokens import open_used_tokens
 
 PARTING_SECONDS = CLOSE_SECONDS + 1
 """How long cut calls have to end before their connections are aborted."""
@@ -52,12 +56,12 @@ class StopRequests:
         self.skips_lame_duck = is_interactive
         self.stop.set()
 
-    def listen_to_signals(self) -> None:
-        """SIGTERM and SIGINT ask to stop. SIGHUP, of a terminal that closes or a reload that does not exist, asks nothing."""
+    def listen_to_signals(self, certificate: Certificate | None) -> None:
+        """SIGTERM and SIGINT ask to stop. SIGHUP, which is also a closing terminal's, asks for the newest certificate at most."""
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self.request)
         loop.add_signal_handler(signal.SIGINT, lambda: self.request(is_interactive=True))
-        loop.add_signal_handler(signal.SIGHUP, lambda: _log.info("SIGHUP ignored: a new configuration needs a restart"))
+        loop.add_signal_handler(signal.SIGHUP, certificate.reload if certificate else _ignore_reload)
 
     async def wait_unless_hurried(self, condition: Awaitable[object], seconds: float) -> None:
         """Wait for a condition, at most so long, and no longer once we are to hurry."""
@@ -65,6 +69,10 @@ class StopRequests:
         await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         for wait in waits:
             wait.cancel()
+
+
+def _ignore_reload() -> None:
+    _log.info("SIGHUP ignored: a new configuration needs a restart")
 
 
 @dataclass
@@ -75,11 +83,14 @@ class Service:
         registry: its live calls.
         port: that calls come in on.
         health_port: for probes.
+        certificate: that it shows, if it speaks TLS.
+        requests: what was asked of it.
     """
 
     registry: Registry
     port: int
     health_port: int
+    certificate: Certificate | None = None
     requests: StopRequests = field(default_factory=StopRequests)
 
 
@@ -87,7 +98,7 @@ async def run_service(config: Config, config_dir: Path, handler: Handler | None 
     """Serve until a signal asks to stop, and then until the drain is over. For `handler` see `serving`."""
     with fed_watchdog():  # also while we drain: a loop that turns is not to be killed
         async with serving(config, config_dir, handler) as service:
-            service.requests.listen_to_signals()
+            service.requests.listen_to_signals(service.certificate)
             notify("READY=1")
             await service.requests.stop.wait()
 
@@ -99,7 +110,10 @@ async def serving(config: Config, config_dir: Path, handler: Handler | None = No
     Raises:
         ConfigError: something in the configuration cannot work here.
     """
-    access = open_access(config, config_dir)
+    used_tokens = open_used_tokens(config)
+    access = open_access(config, config_dir, used_tokens)
+    resolver = open_resolver(config, config_dir)
+    certificate = open_certificate(config, config_dir)
     agent = Agent(config.agent, config_dir) if config.agent and handler is None else None
     is_built_in = handler is None and config.handler in BUILT_IN  # as it is with an agent
     chosen = handler or (agent.open() if agent else find_handler(config.handler))
@@ -123,21 +137,25 @@ async def serving(config: Config, config_dir: Path, handler: Handler | None = No
         grace_seconds=config.handler_grace_seconds,
         open_taps=open_taps,
     )
-    gate = Gate(access, status, refuses_after_upgrade=config.refuse_with == "1008")
-    listener = await open_listener(call_sock, gate, config, registry, lambda peer: run_call(peer, setup))
+    gate = Gate(access, status, resolver, refuses_after_upgrade=config.refuse_with == "1008")
+    tls = certificate.context if certificate else None
+    listener = await open_listener(call_sock, gate, config, registry, lambda peer: run_call(peer, setup), tls=tls)
     probes = await open_probe_port(health_sock)
-    service = Service(registry, call_sock.getsockname()[1], health_sock.getsockname()[1])
+    service = Service(registry, call_sock.getsockname()[1], health_sock.getsockname()[1], certificate)
     _log.info(
         line(
             "listening",
             address=f"{config.host}:{service.port}",
             path=config.path,
+            tls="yes" if certificate else None,
             health_port=service.health_port,
             handler=_name_of_handler(config, agent) if handler is None else "given",
         )
     )
     try:
-        yield service
+        chores = [used_tokens.keep_small()] if used_tokens else []
+        with _doing(chores + ([certificate.watch()] if certificate else [])):
+            yield service
     finally:
         await _stop(config, service, status, listener, probes)
         if not home.stop(1.0) or not (agent is None or agent.close(1.0)):
@@ -150,6 +168,17 @@ async def serving(config: Config, config_dir: Path, handler: Handler | None = No
 
 def _name_of_handler(config: Config, agent: Agent | None) -> str:
     return config.handler if agent is None else f"agent:{agent.kind}"
+
+
+@contextmanager
+def _doing(chores: Iterable[Coroutine[Any, Any, None]]) -> Iterator[None]:
+    """Run what never ends beside what happens inside the context."""
+    tasks = [asyncio.get_running_loop().create_task(chore) for chore in chores]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
 
 
 def _capture_writer(config: Config) -> CaptureWriter | None:
