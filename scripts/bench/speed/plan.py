@@ -1,0 +1,121 @@
+"""What is measured in which order, of all figures or of some."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from speed.capacity import compare_capacity, count_platform_calls
+from speed.comparing import (
+    Size,
+    compare_100_ms,
+    compare_essentials,
+    compare_frames,
+    compare_many,
+    compare_pipecat,
+    compare_threads,
+)
+from speed.footprint import endurance, memory, share_port, starts
+from speed.inprocess import a_minute_at_once, resampling
+from speed.rounds import Journal, Rounds
+from speed.timing import interrupts, newcomers, pacing, response
+from speed.verdicts import Outcome
+
+FULL = Size(rounds=5, seconds=4.0)
+QUICK = Size(rounds=3, seconds=2.0)
+GATE = Size(rounds=5, seconds=2.0)
+LONG_MINUTES, SHORT_MINUTES = 30, 3
+
+GATE_P1, GATE_P4 = 0.80, 2.2
+"""A change that makes the daemon slower than this, in the best of five short rounds, does not land."""
+
+
+@dataclass
+class Results:
+    """What has been measured so far."""
+
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+    rounds: dict[str, Rounds] = field(default_factory=dict)
+    carried: dict[str, int] = field(default_factory=dict)
+
+    def keep_rounds(self, key: str, measured: tuple[dict[str, Outcome], Rounds]) -> None:
+        """Keep a comparison of all servers."""
+        self.outcomes.update(measured[0])
+        self.rounds[key] = measured[1]
+
+    def keep_capacity(self, measured: tuple[dict[str, Outcome], dict[str, int]]) -> None:
+        """Keep how many calls a core carries."""
+        self.outcomes.update(measured[0])
+        self.carried.update(measured[1])
+
+
+Step = tuple[tuple[str, ...], Callable[[], None]]
+
+
+def full_steps(results: Results, journal: Journal, minutes: int) -> list[Step]:
+    """Return the steps, each with the figures that it gives."""
+    keep = results.outcomes.update
+    return [
+        (("P20",), lambda: keep(starts())),
+        (
+            ("P1", "P2", "P3", "P4"),
+            lambda: results.keep_rounds("20", compare_frames(FULL, journal)),
+        ),
+        (("P5",), lambda: keep(compare_pipecat(FULL, journal))),
+        (("P6",), lambda: results.keep_rounds("100", compare_100_ms(QUICK, journal, everybody=True))),
+        (("P7",), lambda: results.keep_capacity(compare_capacity(journal))),
+        (("P8",), lambda: keep(response(8.0, journal))),
+        (("P9",), lambda: keep(pacing(60.0, journal))),
+        (("P10",), lambda: keep(memory(journal))),
+        (("P11",), lambda: keep(compare_many(FULL, journal))),
+        (("P12",), lambda: keep(endurance(minutes, journal))),
+        (("P13",), lambda: keep(a_minute_at_once())),
+        (("P14",), lambda: keep(resampling(journal))),
+        (("P15",), lambda: keep(share_port(3, FULL.seconds, journal))),
+        (("P16",), lambda: results.keep_capacity(count_platform_calls(journal))),
+        (("P17",), lambda: keep(newcomers(journal))),
+        (("P18",), lambda: keep(interrupts(10.0, journal))),
+        (("P19",), lambda: keep(compare_threads(FULL, journal))),
+    ]
+
+
+def measure_all(journal: Journal, only: set[str], minutes: int) -> Results:
+    """Measure all figures, or those named. One that fails leaves its row empty, and says why."""
+    results = Results()
+    for numbers, step in full_steps(results, journal, minutes):
+        if only and not only & set(numbers):
+            continue
+        began = time.monotonic()
+        print(f"{', '.join(numbers)}:", flush=True)
+        try:
+            step()
+        except (RuntimeError, OSError) as why:
+            results.outcomes.update({number: Outcome("", note=str(why)) for number in numbers})
+            print(f"  failed: {why}", flush=True)
+        for number in numbers:
+            outcome = results.outcomes.get(number, Outcome("-"))
+            print(f"  {number} = {outcome.measured or '-'}  {outcome.note}")
+        print(f"  ({time.monotonic() - began:.0f} s)", flush=True)
+    return results
+
+
+def measure_quickly(journal: Journal) -> Results:
+    """Measure P1, P4 and P6 in about a minute."""
+    results = Results()
+    results.keep_rounds("20", compare_essentials(QUICK, journal))
+    results.keep_rounds("100", compare_100_ms(Size(2, 2.0), journal, everybody=False))
+    return results
+
+
+def gate(journal: Journal) -> tuple[Results, bool]:
+    """Measure P1 and P4 in five short rounds, and judge the best of them: noise only ever makes a server slower."""
+    results = Results()
+    outcomes, rounds = compare_essentials(GATE, journal)
+    p1, p4 = rounds.ratios("ours", "bare"), rounds.ratios("FastAPI", "ours")
+    best = {"P1": min(p1, default=float("inf")), "P4": max(p4, default=0.0)}
+    results.keep_rounds("20", (outcomes, rounds))
+    is_good = best["P1"] <= GATE_P1 and best["P4"] >= GATE_P4
+    print(
+        f"\nbest of {len(p1)} rounds: P1 {best['P1']:.2f} (at most {GATE_P1}), P4 {best['P4']:.2f} (at least {GATE_P4})"
+    )
+    print("gate: passed" if is_good else "gate: FAILED")
+    return results, is_good
