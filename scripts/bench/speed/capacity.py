@@ -1,5 +1,8 @@
 """P7, P16: how many calls one core carries, found by bisection. Carried means: p99 below 5 ms, and nothing lost."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 from speed.load import FRAME_BYTES, Load, Seen
 from speed.rounds import Journal, measure
 from speed.servers import OURS_20_MS, PLAIN, Server, daemon
@@ -14,38 +17,54 @@ LEAST_CALLS, MOST_CALLS = 20, 8000
 GENERATOR_LATE = "the generator was late in a try that failed"
 
 
+@dataclass(frozen=True)
+class Try:
+    """Whether a load was carried; and if not, whether the generator may have been the reason."""
+
+    is_carried: bool
+    is_doubtful: bool = False
+
+
 def is_carried(seen: Seen) -> bool:
     """Return True if a server did well under a load."""
     return not seen.troubles and seen.figure("latency_us", "p99") < P99_US
 
 
-def try_load(server: Server, load: Load, journal: Journal) -> tuple[bool, bool]:
-    """Return whether a server carries a load in one of its tries, and whether a failure may have been the generator's."""
+def try_load(server: Server, load: Load, journal: Journal) -> Try:
+    """Put a load on a server, a second time if it fails."""
     is_doubtful = False
     for _ in range(TRIES):
         seen = measure(server, load, journal)
         if is_carried(seen):
-            return True, False
+            return Try(is_carried=True)
         is_doubtful = is_doubtful or bool(seen.generator_troubles)
-    return False, is_doubtful
+    return Try(is_carried=False, is_doubtful=is_doubtful)
 
 
-def capacity(server: Server, payload_bytes: int, first_guess: int, journal: Journal) -> tuple[int, str]:
-    """Return the most calls that a server was seen to carry, and a note if that may have been the generator's limit."""
+def most_calls(try_calls: Callable[[int], Try], first_guess: int) -> tuple[int, str]:
+    """Return the most calls that were carried, and a note if the limit may have been the generator's.
+
+    The answer is at most 5 % below the fewest that were too many.
+    """
     carried, too_many, note = 0, 0, ""
     calls = first_guess
-    while LEAST_CALLS <= calls <= MOST_CALLS and not (carried and 0 < too_many < CLOSE_ENOUGH * carried):
-        is_good, is_doubtful = try_load(server, Load(calls, payload_bytes, seconds=3.0), journal)
-        if is_good:
+    while LEAST_CALLS <= calls <= MOST_CALLS and not 0 < too_many < CLOSE_ENOUGH * carried:
+        tried = try_calls(calls)
+        if tried.is_carried:
             carried = calls
         else:
             too_many = calls
-            note = GENERATOR_LATE if is_doubtful else ""
+            note = GENERATOR_LATE if tried.is_doubtful else ""
         if carried and too_many:
             calls = round((carried * too_many) ** 0.5)
         else:
-            calls = calls * 3 // 2 if is_good else calls * 2 // 3
+            calls = calls * 3 // 2 if tried.is_carried else calls * 2 // 3
     return carried, note
+
+
+def capacity(server: Server, payload_bytes: int, first_guess: int, journal: Journal) -> tuple[int, str]:
+    """Return the most calls that a server was seen to carry, with a note."""
+    return most_calls(lambda calls: try_load(server, Load(calls, payload_bytes, seconds=3.0), journal), first_guess)
 
 
 def compare_capacity(journal: Journal) -> tuple[dict[str, Outcome], dict[str, int]]:

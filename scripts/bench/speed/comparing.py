@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from speed.load import Load
-from speed.rounds import Journal, Rounds, measure
+from speed.rounds import Journal, Rounds, measure, take_turns
 from speed.servers import ALL, BARE, FASTAPI, FRAME_BY_FRAME, OURS_20_MS, PIPECAT_ECHO, daemon
 from speed.verdicts import Outcome
 
@@ -44,7 +44,7 @@ def ratio_outcome(rounds: Rounds, name: str, to: str) -> Outcome:
 
 def compare_frames(size: Size, journal: Journal) -> tuple[dict[str, Outcome], Rounds]:
     """Measure everybody at 20 ms frames: P1 to P4."""
-    rounds = Rounds(ALL, Load(CALLS, seconds=size.seconds), size.rounds, journal)
+    rounds = take_turns(ALL, Load(CALLS, seconds=size.seconds), size.rounds, journal)
     ours = OURS_20_MS.name
     pairs = {"P1": (ours, "bare"), "P2": (ours, "picows"), "P3": (ours, "Node ws"), "P4": ("FastAPI", ours)}
     return {number: ratio_outcome(rounds, *pair) for number, pair in pairs.items()}, rounds
@@ -53,7 +53,7 @@ def compare_frames(size: Size, journal: Journal) -> tuple[dict[str, Outcome], Ro
 def compare_essentials(size: Size, journal: Journal) -> tuple[dict[str, Outcome], Rounds]:
     """Measure only what P1 and P4 need."""
     load = Load(CALLS, seconds=size.seconds, warm_up_seconds=0.6, settle_seconds=0.3)
-    rounds = Rounds((OURS_20_MS, BARE, FASTAPI), load, size.rounds, journal)
+    rounds = take_turns((OURS_20_MS, BARE, FASTAPI), load, size.rounds, journal)
     ours = OURS_20_MS.name
     return {"P1": ratio_outcome(rounds, ours, "bare"), "P4": ratio_outcome(rounds, "FastAPI", ours)}, rounds
 
@@ -62,14 +62,14 @@ def compare_100_ms(size: Size, journal: Journal, *, everybody: bool) -> tuple[di
     """Measure chunks of 100 ms, Smartflo's own cadence, answered with messages as long: P6."""
     servers = (OURS_100_MS, *ALL[1:]) if everybody else (OURS_100_MS, BARE)
     load = Load(CALLS_100_MS, payload_bytes=800, seconds=size.seconds)
-    rounds = Rounds(servers, load, size.rounds, journal)
+    rounds = take_turns(servers, load, size.rounds, journal)
     return {"P6": ratio_outcome(rounds, OURS_100_MS.name, "bare")}, rounds
 
 
 def compare_pipecat(size: Size, journal: Journal) -> dict[str, Outcome]:
     """Measure pipecat beside us, at as few calls as it carries: P5."""
     load = Load(PIPECAT_CALLS, seconds=size.seconds, settle_seconds=2.0)
-    rounds = Rounds((OURS_20_MS, PIPECAT_ECHO), load, min(size.rounds, 3), journal)
+    rounds = take_turns((OURS_20_MS, PIPECAT_ECHO), load, min(size.rounds, 3), journal)
     return {"P5": ratio_outcome(rounds, "pipecat", OURS_20_MS.name)}
 
 
@@ -89,6 +89,6 @@ def compare_many(size: Size, journal: Journal) -> dict[str, Outcome]:
 
 def compare_threads(size: Size, journal: Journal) -> dict[str, Outcome]:
     """Measure the echo as a user's handler, on the handlers' thread, against the built-in one: P19."""
-    rounds = Rounds((OURS_20_MS, USER_ECHO), Load(THREAD_CALLS, seconds=size.seconds), min(size.rounds, 3), journal)
+    rounds = take_turns((OURS_20_MS, USER_ECHO), Load(THREAD_CALLS, seconds=size.seconds), min(size.rounds, 3), journal)
     extra = rounds.us(USER_ECHO.name) - rounds.us(OURS_20_MS.name)
     return {"P19": Outcome(f"{extra:.1f}", (extra,))}

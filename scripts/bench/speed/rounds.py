@@ -64,19 +64,25 @@ def measure_running(served: Running, load: Load, journal: Journal) -> Seen:
     return seen
 
 
-class Rounds:
-    """The same load on several servers in turns, some rounds of it."""
+def take_turns(servers: Sequence[Server], load: Load, count: int, journal: Journal) -> "Rounds":
+    """Put the same load on several servers in turns, so many rounds; those that are not installed are left out."""
+    ready = [server for server in servers if journal.can(server)]
+    seen: dict[str, list[Seen]] = {server.name: [] for server in ready}
+    journal.stalls.look()
+    for number in range(count):
+        # Each round begins with another server: who comes first, or after whom, is nobody's privilege.
+        shift = number % len(ready)
+        for server in ready[shift:] + ready[:shift]:
+            seen[server.name].append(measure(server, load, journal))
+    return Rounds(load, seen)
 
-    def __init__(self, servers: Sequence[Server], load: Load, count: int, journal: Journal) -> None:
-        self.load = load
-        self.seen: dict[str, list[Seen]] = {server.name: [] for server in servers if journal.can(server)}
-        ready = [server for server in servers if journal.can(server)]
-        journal.stalls.look()
-        for number in range(count):
-            # Each round begins with another server: who comes first, or after whom, is nobody's privilege.
-            shift = number % len(ready)
-            for server in ready[shift:] + ready[:shift]:
-                self.seen[server.name].append(measure(server, load, journal))
+
+@dataclass(frozen=True)
+class Rounds:
+    """What was seen of each server under the same load, one run a round."""
+
+    load: Load
+    seen: dict[str, list[Seen]]
 
     def us(self, name: str) -> float:
         """Return the median of a server's processor time a frame, in microseconds; NaN if it was not measured."""
