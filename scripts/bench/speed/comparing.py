@@ -81,7 +81,7 @@ def compare_many(size: Size, journal: Journal) -> dict[str, Outcome]:
         for calls, us in frames.items():
             seen = measure(OURS_20_MS, Load(calls, seconds=size.seconds), journal)
             us.append(seen.us_per_frame)
-            carried = carried and seen.frames > 0.98 * calls * 50 * size.seconds
+            carried = carried and seen.has_kept_up
     few, many = map(median, frames.values())
     note = "" if carried else "500 calls at 20 ms are more than the core carried"
     return {"P11": Outcome(f"{many / few:.2f}", (many / few,), note)}

@@ -272,7 +272,6 @@ int main(int count, char **words)
     files.rlim_cur = files.rlim_max;
     setrlimit(RLIMIT_NOFILE, &files);
     prctl(PR_SET_TIMERSLACK, 1); /* ns; the default of 50 us would be lateness */
-    setpriority(PRIO_PROCESS, 0, -10); /* who may: a generator that has to wait for its core would measure itself */
     cpu_set_t cpus;
     CPU_ZERO(&cpus);
     if (options.cpu >= 0) {

@@ -42,7 +42,8 @@ class Journal:
             return
         latency = seen.report["latency_us"]
         p99 = f"p99 {latency['p99'] / 1000:7.2f} ms" if latency else " " * 14
-        words = [*seen.troubles, *(f"generator {one}" for one in seen.generator_troubles)]
+        words = ["starved"] if seen.is_starved else []
+        words += [*seen.troubles, *(f"generator {one}" for one in seen.generator_troubles)]
         if seen.is_disturbed:
             words.append(f"others took {seen.foreign_share:.0%} of the core")
         size, calls = seen.load.payload_bytes, seen.load.calls
@@ -52,7 +53,11 @@ class Journal:
 
 
 def measure(server: Server, load: Load, journal: Journal) -> Seen:
-    """Start a server, put a load on it, and stop it."""
+    """Start a server, put a load on it, and stop it; once more if others had its core."""
+    with running(server) as served:
+        seen = measure_running(served, load, journal)
+    if not seen.is_starved:
+        return seen
     with running(server) as served:
         return measure_running(served, load, journal)
 
@@ -92,10 +97,20 @@ class Rounds:
         """Return the median of a figure that the generator reports, in microseconds."""
         return median(seen.figure(kind, which) for seen in self.seen[name])
 
-    def ratios(self, name: str, to: str) -> list[float]:
-        """Return the ratio of two servers in each round; nothing if one of them was not measured."""
+    def ratios(self, name: str, to: str, *, quiet: bool = False) -> list[float]:
+        """Return the ratio of two servers in each round in which both had their core; nothing if one was not measured.
+
+        Args:
+            name: the server.
+            to: what it is compared with.
+            quiet: leave out rounds in which others had a share of the core.
+        """
         pairs = zip(self.seen.get(name, []), self.seen.get(to, []), strict=False)
-        return [one.us_per_frame / other.us_per_frame for one, other in pairs]
+        return [
+            one.us_per_frame / other.us_per_frame
+            for one, other in pairs
+            if not any(seen.is_starved or (quiet and seen.is_disturbed) for seen in (one, other))
+        ]
 
     def ratio(self, name: str, to: str) -> float | None:
         """Return the median ratio of two servers; None if one of them was not measured."""
@@ -107,7 +122,5 @@ class Rounds:
         return [trouble for seen in self.seen.get(name, []) for trouble in seen.troubles]
 
     def kept_up(self, name: str) -> bool:
-        """Return True if nearly all that was sent came back while it was measured: else it was asked for too much."""
-        load = self.load
-        sent = load.calls * load.seconds * 8000 / load.payload_bytes
-        return all(seen.frames > 0.98 * sent for seen in self.seen.get(name, []))
+        """Return True if it was never asked for too much."""
+        return all(seen.has_kept_up for seen in self.seen.get(name, []))
