@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import median
 
 from speed.install import CACHE, OURS
-from speed.load import FIRST, SERVER_CORE, Load, run_load
+from speed.load import SERVER_CORE, Load, run_load
 from speed.rounds import Journal, measure_running
 from speed.servers import (
     FRAME_BY_FRAME,
@@ -134,7 +134,7 @@ def sharing(count: int) -> Iterator[tuple[int, list[int]]]:
         try:
             for number in range(count):
                 program = daemon({**FRAME_BY_FRAME}).command(free_port())
-                command = [*FIRST, "taskset", "--cpu-list", str(SERVER_CORE), str(OURS), "-c", _HAND_OVER]
+                command = ["taskset", "--cpu-list", str(SERVER_CORE), str(OURS), "-c", _HAND_OVER]
                 command += [str(sock.fileno()), *program]
                 processes.append(
                     subprocess.Popen(

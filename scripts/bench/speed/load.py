@@ -10,9 +10,6 @@ from speed.install import GENERATOR
 SERVER_CORE, GENERATOR_CORE = 0, 1
 FRAME_BYTES = 160
 FRAME_SECONDS = 0.02
-FIRST = ("nice", "-n", "-10")
-"""Before everybody else, where that is allowed: what has to wait for its core finds several frames when it gets it, and
-looks the cheaper for it."""
 LATE_US = 1000
 """A generator whose timeline is later than this in 1 % of frames would be measured itself."""
 BUSY_GENERATOR = 0.9
@@ -130,7 +127,7 @@ class Seen:
 
 def start(load: Load, port: int, pids: list[int]) -> subprocess.Popen[str]:
     """Start the generator against a port; `pids` are the servers' whose processor time is read."""
-    command = [*FIRST, str(GENERATOR), f"--port={port}", f"--cpu={GENERATOR_CORE}", f"--watch-core={SERVER_CORE}"]
+    command = [str(GENERATOR), f"--port={port}", f"--cpu={GENERATOR_CORE}", f"--watch-core={SERVER_CORE}"]
     command += [f"--pid={pid}" for pid in pids] + load.arguments()
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 

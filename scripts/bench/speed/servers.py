@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from speed.install import ANCHORS, CACHE, EPOLL_ECHO, HERE, NODE_MODULES, OTHERS, OURS, PIPECAT
-from speed.load import FIRST, SERVER_CORE
+from speed.load import SERVER_CORE
 
 START_SECONDS = 60.0  # pipecat imports a great deal
 STOP_SECONDS = 10.0
@@ -140,7 +140,7 @@ def running(server: Server) -> Iterator[Running]:
     """Run a server on its core, fresh for each measurement; what it says goes to `.bench/server.log`."""
     port = free_port()
     with (CACHE / "server.log").open("wb") as log:
-        command = [*FIRST, "taskset", "--cpu-list", str(SERVER_CORE), *server.command(port)]
+        command = ["taskset", "--cpu-list", str(SERVER_CORE), *server.command(port)]
         process = subprocess.Popen(command, stdout=log, stderr=log, cwd=HANDLERS, env=environment())
     try:
         await_port(port, process, server.name)
