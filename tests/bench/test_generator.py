@@ -207,6 +207,21 @@ def test_a_flood_keeps_so_many_frames_under_way(generator: Path) -> None:
     assert report["lost"] <= 4 * CALLS  # under way when the time was over
 
 
+def test_a_slow_server_is_kept_busy_and_not_buried(generator: Path) -> None:
+    """With a limit on what is under way, frames that are due wait for replies: none is lost, and fewer are sent."""
+    slow = asyncio.Semaphore(1)
+
+    async def plod(connection: ServerConnection, event: dict[str, Any], number: int) -> None:
+        async with slow:  # 100 frames a second for all calls, of 200
+            await asyncio.sleep(0.01)
+            await echo(connection, event, number)
+
+    report = run(generator, plod, "--most-under-way=2")
+    assert troubles(report) == {}
+    assert 2 * CALLS < report["frames_sent"] < 0.75 * CALLS * FRAMES
+    assert report["frames_back"] == report["frames_sent"]
+
+
 def test_whoever_is_not_there_has_failed(generator: Path) -> None:
     """A port that nobody listens on is a failure of each call, and no reason to hang."""
     with served(echo) as port:

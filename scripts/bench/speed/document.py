@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from speed.capacity import PLATFORM_BYTES
-from speed.comparing import CALLS, CALLS_100_MS
+from speed.comparing import CALLS, SATURATED, SATURATED_100_MS
 from speed.install import ROOT
 from speed.machine import facts
 from speed.rounds import Journal, Rounds
@@ -40,7 +40,7 @@ def verdict_table(outcomes: dict[str, Outcome]) -> list[str]:
 
 
 def server_table(rounds: Rounds) -> list[str]:
-    """Return the figures of each server under one load, the quickest last."""
+    """Return the figures of each server under one load, the quickest last. Saturated, a response says nothing: it is not told."""
     lines = []
     for name in sorted((name for name, seen in rounds.seen.items() if seen), key=rounds.us, reverse=True):
         ratio, to_plain = rounds.ratio(name, "bare"), rounds.ratio(name, "plain")
@@ -51,11 +51,12 @@ def server_table(rounds: Rounds) -> list[str]:
                 f"{rounds.us(name):.1f}",
                 f"{ratio:.2f}" if ratio else "",
                 f"{to_plain:.2f}" if to_plain else "",
-                f"{p50:.2f} / {p99:.2f}",
-                "" if rounds.kept_up(name) else "too much for a core",
+                f"{rounds.frames_per_second(name):,.0f}",
+                "" if rounds.load.most_under_way else f"{p50:.2f} / {p99:.2f}",
             )
         )
-    return table(("server", "us a frame", "to bare", "to plain", "response p50 / p99, ms", ""), lines)
+    heads = ("server", "us a frame", "to bare", "to plain", "frames a second", "response p50 / p99, ms")
+    return table(heads, lines)
 
 
 def practice(carried: dict[str, int]) -> list[str]:
@@ -93,8 +94,9 @@ def measured(
     lines = [f"Measured {datetime.now(UTC):%Y-%m-%d} by:", "", "```text", command, "```", ""]
     lines += [*table(("", ""), facts()), "", quality(journal), "", "### The figures", "", *verdict_table(outcomes), ""]
     headings = {
-        "20": f"### Everybody at 20 ms frames, {CALLS} calls",
-        "100": f"### Everybody at chunks of 100 ms, {CALLS_100_MS} calls",
+        "20": f"### 20 ms frames, saturated: {SATURATED.calls} calls, and as much as a core can",
+        "paced": f"### 20 ms frames, {CALLS} calls",
+        "100": f"### Chunks of 100 ms, saturated: {SATURATED_100_MS.calls} calls, and as much as a core can",
     }
     for key, each in rounds.items():
         lines += [headings[key], "", *server_table(each), ""]

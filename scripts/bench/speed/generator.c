@@ -11,6 +11,8 @@
    time is read from its own clock (all threads, ns) at both ends of the measured time. The generator's own lateness
    against its timeline and its processor time are in the report: they say whether it was the bottleneck.
 
+   --most-under-way: of each call, on its timeline: a load that is too much for a server keeps it busy all the time, without
+     the queues that would grow without end.
    --listen: what comes back is no echo, but paced speech of the server's own; its schedule is judged, not its content.
    --first-number: of the streams' ids, for a second generator beside another.
    --press-ms: each call presses a key so often, and the time until `clear` comes is noted. */
@@ -29,7 +31,7 @@
 
 enum { EVENTS = 256, HANDSHAKES_AT_ONCE = 32 };
 static const int64_t SECOND = INT64_C(1000000000), MILLISECOND = 1000000;
-static const int64_t OPENING_NS = INT64_C(60000000000), LAST_REPLIES_NS = 700000000, CLOSING_NS = 1000000000;
+static const int64_t OPENING_NS = INT64_C(60000000000), LAST_REPLIES_NS = 3000000000, AFTERWARDS_NS = 100000000, CLOSING_NS = 1000000000;
 
 struct options options = {.calls = 50, .payload_bytes = UNIT_BYTES, .cpu = -1, .path = "/vendor-stream",
                           .settle_ns = 500000000, .warm_up_ns = 1000000000, .measured_ns = 5000000000};
@@ -52,13 +54,22 @@ static int64_t due_ns(int64_t number, int64_t interval_ns)
     return began_ns + number / options.calls * interval_ns + number % options.calls * interval_ns / options.calls;
 }
 
+/* Where a call has as many frames under way as it may, the next leaves with the reply to one of them. */
+static void send_or_owe(struct call *call, int64_t now)
+{
+    if (options.most_under_way && call->sent - call->back >= (uint32_t)options.most_under_way)
+        call->owed++;
+    else
+        send_frame(call, epoll, now);
+}
+
 static void send_what_is_due(void)
 {
     int64_t last = (int64_t)frames_each * options.calls, now;
     while (!options.window && next_frame < last && due_ns(next_frame, options.interval_ns) <= (now = now_ns())) {
         if (measure_from_ns && now < measure_to_ns)
             note(&totals.lateness, now - due_ns(next_frame, options.interval_ns));
-        send_frame(&calls[next_frame++ % options.calls], epoll, now);
+        send_or_owe(&calls[next_frame++ % options.calls], now);
     }
     while (options.press_ms && !is_over && due_ns(next_press, options.press_ms * MILLISECOND) <= (now = now_ns())) {
         int64_t number = next_press++;
@@ -109,6 +120,8 @@ static int count_in(enum state state)
 static bool has_room(void) { return count_in(CONNECTING) + count_in(UPGRADING) < HANDSHAKES_AT_ONCE; }
 static bool are_open(void) { return count_in(CONNECTING) + count_in(UPGRADING) == 0; }
 static bool are_gone(void) { return count_in(OPEN) == 0; }
+
+static bool are_back(void) { return options.is_listening || totals.frames_back >= totals.frames_sent; }
 
 static void open_all(void)
 {
@@ -198,7 +211,8 @@ static void measure(void)
     own = clock_ns(CLOCK_PROCESS_CPUTIME_ID) - own;
     uint64_t bytes_back = totals.bytes_back - until_now.bytes_back;
     is_over = true;
-    serve_until(now_ns() + LAST_REPLIES_NS, NULL);
+    serve_until(now_ns() + LAST_REPLIES_NS, are_back);
+    serve_until(now_ns() + AFTERWARDS_NS, NULL); /* for what should not come */
     for (int i = 0; i < options.n_pids; i++)
         after[i] -= before[i];
     totals.bytes_back = bytes_back;
@@ -214,6 +228,7 @@ static const struct option names[] = {
     {"path", required_argument, 0, 'u'},       {"bytes", required_argument, 0, 'b'},
     {"seconds", required_argument, 0, 's'},    {"warm-up-seconds", required_argument, 0, 'w'},
     {"settle-seconds", required_argument, 0, 't'}, {"window", required_argument, 0, 'o'},
+    {"most-under-way", required_argument, 0, 'm'},
     {"press-ms", required_argument, 0, 'k'},   {"cpu", required_argument, 0, 'c'},
     {"watch-core", required_argument, 0, 'a'},
     {"first-number", required_argument, 0, 'f'},
@@ -233,6 +248,7 @@ static void take_option(int option)
     case 'w': options.warm_up_ns = (int64_t)(atof(optarg) * 1e9); break;
     case 't': options.settle_ns = (int64_t)(atof(optarg) * 1e9); break;
     case 'o': options.window = atoi(optarg); break;
+    case 'm': options.most_under_way = atoi(optarg); break;
     case 'k': options.press_ms = atoi(optarg); break;
     case 'c': options.cpu = atoi(optarg); break;
     case 'a': options.watched_core = atoi(optarg); break;

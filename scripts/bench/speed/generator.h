@@ -18,7 +18,7 @@ enum {
 };
 
 struct options {
-    int port, calls, payload_bytes, window, press_ms, cpu, per_second, watched_core, first_number, n_pids;
+    int port, calls, payload_bytes, window, most_under_way, press_ms, cpu, per_second, watched_core, first_number, n_pids;
     bool is_listening;
     int64_t interval_ns, settle_ns, warm_up_ns, measured_ns, report_ns;
     const char *path;
@@ -40,6 +40,7 @@ struct call {
     size_t in_size, out_size;
     /* ours */
     uint32_t sent, sequence; /* frames of audio; messages */
+    uint32_t back, owed;     /* frames that came back; that were due, and wait until one has */
     int64_t *sent_ns;        /* when each frame was sent */
     int64_t pressed_ns;      /* when the key was pressed that no clear has followed yet; 0 for none */
     /* theirs */

@@ -109,6 +109,7 @@ static void complete(struct call *call, int epoll, int64_t now)
 {
     int64_t frame = call->current;
     totals.frames_back++;
+    call->back++;
     call->times_back[frame] += call->times_back[frame] < 255;
     totals.disordered += frame < call->newest_back;
     if (frame > call->newest_back)
@@ -116,8 +117,10 @@ static void complete(struct call *call, int epoll, int64_t now)
     if (measure_from_ns && call->sent_ns[frame] >= measure_from_ns && call->sent_ns[frame] < measure_to_ns)
         note(&totals.latency, now - call->sent_ns[frame]);
     call->current = -1;
-    if (options.window && !is_over)
+    if ((options.window || call->owed) && !is_over) {
+        call->owed -= call->owed > 0;
         send_frame(call, epoll, now);
+    }
 }
 
 /* Judges 160 bytes of what came back. */

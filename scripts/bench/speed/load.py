@@ -13,7 +13,7 @@ FRAME_SECONDS = 0.02
 LATE_US = 1000
 """A generator whose timeline is later than this in 1 % of frames would be measured itself."""
 BUSY_GENERATOR = 0.9
-STARVED = 0.85
+STARVED = 0.6
 DISTURBED = 0.05
 """Of the server's core, taken by others: a run with more is marked."""
 
@@ -28,6 +28,7 @@ class Load:
     warm_up_seconds: float = 1.0
     settle_seconds: float = 0.5
     is_listening: bool = False
+    most_under_way: int = 0
     press_ms: int = 0
     per_second: int = 0
     first_number: int = 0
@@ -46,6 +47,7 @@ class Load:
             f"--seconds={self.seconds}",
             f"--warm-up-seconds={self.warm_up_seconds}",
             f"--settle-seconds={self.settle_seconds}",
+            f"--most-under-way={self.most_under_way}",
             f"--press-ms={self.press_ms}",
             f"--per-second={self.per_second}",
             f"--first-number={self.first_number}",

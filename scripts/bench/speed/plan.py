@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from speed.capacity import compare_capacity, count_platform_calls
 from speed.comparing import (
@@ -11,6 +11,7 @@ from speed.comparing import (
     compare_essentials,
     compare_frames,
     compare_many,
+    compare_paced,
     compare_pipecat,
     compare_threads,
 )
@@ -18,11 +19,13 @@ from speed.footprint import endurance, memory, share_port, starts
 from speed.inprocess import a_minute_at_once, resampling
 from speed.rounds import Journal, Rounds
 from speed.timing import interrupts, newcomers, pacing, response
-from speed.verdicts import Outcome
+from speed.verdicts import NUMBERS, Outcome
 
-FULL = Size(rounds=5, seconds=4.0)
-QUICK = Size(rounds=3, seconds=2.0)
-GATE = Size(rounds=5, seconds=2.0)
+FULL = Size(rounds=4, seconds=4.0)
+SHORT = Size(rounds=2, seconds=3.0)
+QUICK = Size(rounds=2, seconds=1.5)
+PACED = Size(rounds=3, seconds=4.0)
+GATE = Size(rounds=5, seconds=1.5)
 LONG_MINUTES, SHORT_MINUTES = 30, 3
 
 GATE_P1, GATE_P4 = 0.80, 2.2
@@ -42,6 +45,16 @@ class Results:
         self.outcomes.update(measured[0])
         self.rounds[key] = measured[1]
 
+    def keep_paced(self, rounds: Rounds) -> None:
+        """Keep the comparison at an ordinary load; the notes of P1 to P4 tell its ratios."""
+        self.rounds["paced"] = rounds
+        pairs = {"P1": ("ours", "bare"), "P2": ("ours", "picows"), "P3": ("ours", "Node ws"), "P4": ("FastAPI", "ours")}
+        for number, pair in pairs.items():
+            ratio, outcome = rounds.ratio(*pair), self.outcomes.get(number)
+            if ratio is not None and outcome is not None:
+                note = f"{ratio:.2f} at {rounds.load.calls} paced calls"
+                self.outcomes[number] = replace(outcome, note=", ".join(filter(None, [outcome.note, note])))
+
     def keep_capacity(self, measured: tuple[dict[str, Outcome], dict[str, int]]) -> None:
         """Keep how many calls a core carries."""
         self.outcomes.update(measured[0])
@@ -60,8 +73,9 @@ def full_steps(results: Results, journal: Journal, minutes: int) -> list[Step]:
             ("P1", "P2", "P3", "P4"),
             lambda: results.keep_rounds("20", compare_frames(FULL, journal)),
         ),
+        (("paced",), lambda: results.keep_paced(compare_paced(PACED, journal))),
         (("P5",), lambda: keep(compare_pipecat(FULL, journal))),
-        (("P6",), lambda: results.keep_rounds("100", compare_100_ms(QUICK, journal, everybody=True))),
+        (("P6",), lambda: results.keep_rounds("100", compare_100_ms(SHORT, journal, everybody=True))),
         (("P7",), lambda: results.keep_capacity(compare_capacity(journal))),
         (("P8",), lambda: keep(response(8.0, journal))),
         (("P9",), lambda: keep(pacing(60.0, journal))),
@@ -89,11 +103,11 @@ def measure_all(journal: Journal, only: set[str], minutes: int) -> Results:
         try:
             step()
         except (RuntimeError, OSError) as why:
-            results.outcomes.update({number: Outcome("", note=str(why)) for number in numbers})
+            results.outcomes.update({number: Outcome("", note=str(why)) for number in numbers if number in NUMBERS})
             print(f"  failed: {why}", flush=True)
         for number in numbers:
-            outcome = results.outcomes.get(number, Outcome("-"))
-            print(f"  {number} = {outcome.measured or '-'}  {outcome.note}")
+            if outcome := results.outcomes.get(number):
+                print(f"  {number} = {outcome.measured or '-'}  {outcome.note}")
         print(f"  ({time.monotonic() - began:.0f} s)", flush=True)
     return results
 
@@ -102,7 +116,7 @@ def measure_quickly(journal: Journal) -> Results:
     """Measure P1, P4 and P6 in about a minute."""
     results = Results()
     results.keep_rounds("20", compare_essentials(QUICK, journal))
-    results.keep_rounds("100", compare_100_ms(Size(2, 2.0), journal, everybody=False))
+    results.keep_rounds("100", compare_100_ms(Size(1, 2.0), journal, everybody=False))
     return results
 
 

@@ -93,6 +93,10 @@ class Rounds:
         """Return the median of a server's processor time a frame, in microseconds; NaN if it was not measured."""
         return median(seen.us_per_frame for seen in self.seen[name]) if self.seen.get(name) else float("nan")
 
+    def frames_per_second(self, name: str) -> float:
+        """Return the median of the frames that came back in a second."""
+        return median(seen.frames / float(seen.report["seconds"]) for seen in self.seen[name])
+
     def figure(self, name: str, kind: str, which: str) -> float:
         """Return the median of a figure that the generator reports, in microseconds."""
         return median(seen.figure(kind, which) for seen in self.seen[name])
@@ -120,7 +124,3 @@ class Rounds:
     def troubles(self, name: str) -> list[str]:
         """Return what went wrong with a server in any round."""
         return [trouble for seen in self.seen.get(name, []) for trouble in seen.troubles]
-
-    def kept_up(self, name: str) -> bool:
-        """Return True if it was never asked for too much."""
-        return all(seen.has_kept_up for seen in self.seen.get(name, []))
