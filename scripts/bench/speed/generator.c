@@ -140,22 +140,6 @@ static void open_all(void)
     serve_until(now_ns() + OPENING_NS, are_open);
 }
 
-/* The busy and the stolen time of a core, in clock ticks: what others have taken of a server's core shows here. */
-static void read_core(int core, long *busy, long *stolen)
-{
-    char name[16], line[512];
-    long user, nice, system, irq, soft;
-    *busy = *stolen = 0;
-    FILE *file = fopen("/proc/stat", "r");
-    snprintf(name, sizeof name, "cpu%d ", core);
-    while (file && fgets(line, sizeof line, file))
-        if (strncmp(line, name, strlen(name)) == 0 &&
-            sscanf(line, "%*s %ld %ld %ld %*d %*d %ld %ld %ld", &user, &nice, &system, &irq, &soft, stolen) == 6)
-            *busy = user + nice + system + irq + soft;
-    if (file)
-        fclose(file);
-}
-
 static void read_clocks(int64_t *cpu_ns)
 {
     for (int i = 0; i < options.n_pids; i++)

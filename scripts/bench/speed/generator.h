@@ -96,6 +96,7 @@ void note(struct figures *figures, int64_t ns);
 void note_arrival(struct call *call, int64_t now, size_t bytes);
 int64_t cpu_ns_of(pid_t pid);
 long rss_kib_of(pid_t pid);
+void read_core(int core, long *busy, long *stolen);
 void print_period(int number, double seconds, int64_t cpu_ns, uint64_t frames);
 void print_report(double seconds, const int64_t *cpu_ns, const long *rss_before, int64_t own_cpu_ns);
 

@@ -67,7 +67,7 @@ static int64_t judge_schedules(struct figures *jitter)
     return worst;
 }
 
-/* --- Another process */
+/* --- Other processes */
 
 int64_t cpu_ns_of(pid_t pid)
 {
@@ -87,6 +87,22 @@ long rss_kib_of(pid_t pid)
         fclose(file);
     }
     return pages * (sysconf(_SC_PAGESIZE) / 1024);
+}
+
+/* The busy and the stolen time of a core, in clock ticks: what others have taken of a server's core shows here. */
+void read_core(int core, long *busy, long *stolen)
+{
+    char name[16], line[512];
+    long user, nice, system, irq, soft;
+    *busy = *stolen = 0;
+    FILE *file = fopen("/proc/stat", "r");
+    snprintf(name, sizeof name, "cpu%d ", core);
+    while (file && fgets(line, sizeof line, file))
+        if (strncmp(line, name, strlen(name)) == 0 &&
+            sscanf(line, "%*s %ld %ld %ld %*d %*d %ld %ld %ld", &user, &nice, &system, &irq, &soft, stolen) == 6)
+            *busy = user + nice + system + irq + soft;
+    if (file)
+        fclose(file);
 }
 
 /* --- JSON */
