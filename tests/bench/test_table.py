@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from speed.capacity import GENERATOR_LATE, LEAST_CALLS, MOST_CALLS, Try, most_calls
+from speed.comparing import ratio_outcome
 from speed.document import BEGIN, DOCUMENT, END, server_table, verdict_table, write
 from speed.load import Load, Seen
 from speed.plan import best_ratios
@@ -109,6 +110,10 @@ def test_a_server_without_its_core_says_nothing() -> None:
     assert (beaten.has_kept_up, beaten.is_starved) == (False, False)
     rounds = Rounds(LOAD, {"ours": [seen(30), starved, seen(30)], "bare": [seen(40), seen(40), seen(0, frames=0)]})
     assert rounds.ratios("ours", "bare") == [pytest.approx(0.75)]
+    assert ratio_outcome(rounds, "ours", "bare").values == (pytest.approx(0.75),)
+    nothing = Rounds(LOAD, {"ours": [starved], "bare": [seen(40)]})
+    assert ratio_outcome(nothing, "ours", "bare").note == "others had the servers' core in every round"
+    assert ratio_outcome(nothing, "ours", "picows").note == "picows is not installed"
 
 
 @pytest.mark.parametrize("limit", [25, 199, 300, 301, 1700, 7000])

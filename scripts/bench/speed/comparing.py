@@ -40,9 +40,12 @@ class Size:
 
 def ratio_outcome(rounds: Rounds, name: str, to: str) -> Outcome:
     """Return the ratio of two servers as an outcome."""
+    for one in (name, to):
+        if one not in rounds.seen:
+            return Outcome("", note=f"{one} is not installed")
     ratio = rounds.ratio(name, to)
     if ratio is None:
-        return Outcome("", note=f"{name} or {to} is not installed")
+        return Outcome("", note="others had the servers' core in every round")
     return Outcome(f"{ratio:.2f}", (ratio,), ", ".join(rounds.troubles(name)[:3]))
 
 
