@@ -156,7 +156,7 @@ class _Recording:
             return
         if self._stereo is None:
             if isinstance(event, StartEvent) and event.sid is not None:
-                self._sids = (event.sid, event.details.stream_sid, None)
+                self._sids = event.sids
                 self._stereo = Stereo(now)
             return
         match event:

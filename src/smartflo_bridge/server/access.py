@@ -5,7 +5,6 @@ configuration, and is in no log line, error or response.
 """
 
 import hmac
-import os
 from collections.abc import Iterator
 from enum import Enum
 from ipaddress import ip_address
@@ -14,6 +13,7 @@ from urllib.parse import unquote
 
 from smartflo_bridge.config import Config
 from smartflo_bridge.core.errors import ConfigError
+from smartflo_bridge.credentials import credential_lines
 
 MIN_TOKEN_CHARACTERS = 16
 """Shorter secrets can be guessed by anyone who has found the port."""
@@ -100,16 +100,7 @@ def refuse_exposure(access: Access, config: Config, host: str) -> None:
 
 
 def _read_tokens(name: str, config_dir: Path) -> list[str]:
-    credentials = os.environ.get("CREDENTIALS_DIRECTORY")
-    places = [Path(credentials)] if credentials else []
-    file = next((place / name for place in places if (place / name).exists()), config_dir / name)
-    try:
-        lines = file.read_text("utf-8-sig").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
-        msg = f"token-file: {file}: {reason}"
-        raise ConfigError(msg) from None
-    tokens = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    file, tokens = credential_lines("token-file", name, config_dir)
     if not tokens or any(len(token) < MIN_TOKEN_CHARACTERS for token in tokens):
         msg = f"token-file: {file} holds one token a line, each of at least {MIN_TOKEN_CHARACTERS} characters"
         raise ConfigError(msg)
