@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from speed.capacity import GENERATOR_LATE, LEAST_CALLS, MOST_CALLS, Try, most_calls
+from speed.capacity import DISTURBED, LEAST_CALLS, MOST_CALLS, Try, most_calls
 from speed.comparing import ratio_outcome
 from speed.document import BEGIN, DOCUMENT, END, server_table, verdict_table, write
 from speed.load import Load, Seen
@@ -132,12 +132,12 @@ def test_the_search_ends_near_the_limit(limit: int) -> None:
 
 
 def test_the_search_knows_when_it_does_not_know() -> None:
-    """Who carries nothing, or everything, ends the search; a generator that was late at the limit is told."""
+    """Who carries nothing, or everything, ends the search; a try that was disturbed at the limit is told."""
     assert most_calls(lambda _: Try(is_carried=False), 300)[0] == 0
     found, _ = most_calls(lambda _: Try(is_carried=True), 300)
     assert MOST_CALLS / 1.5 <= found <= MOST_CALLS
     _, note = most_calls(lambda calls: Try(is_carried=calls < LEAST_CALLS * 3, is_doubtful=True), 300)
-    assert note == GENERATOR_LATE
+    assert note == DISTURBED
 
 
 def test_the_document_keeps_what_people_wrote(tmp_path: Path) -> None:

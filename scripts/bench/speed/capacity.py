@@ -14,12 +14,12 @@ TRIES = 2
 """A stall of the machine costs a server one try, not its place."""
 PLATFORM_BYTES = 800
 LEAST_CALLS, MOST_CALLS = 20, 8000
-GENERATOR_LATE = "the generator was late in a try that failed"
+DISTURBED = "in a try that failed the generator was late, or others had the core: it may be more"
 
 
 @dataclass(frozen=True)
 class Try:
-    """Whether a load was carried; and if not, whether the generator may have been the reason."""
+    """Whether a load was carried; and if not, whether the generator or the machine may have been the reason."""
 
     is_carried: bool
     is_doubtful: bool = False
@@ -37,12 +37,12 @@ def try_load(server: Server, load: Load, journal: Journal) -> Try:
         seen = measure(server, load, journal)
         if is_carried(seen):
             return Try(is_carried=True)
-        is_doubtful = is_doubtful or bool(seen.generator_troubles)
+        is_doubtful = is_doubtful or seen.is_disturbed or bool(seen.generator_troubles)
     return Try(is_carried=False, is_doubtful=is_doubtful)
 
 
 def most_calls(try_calls: Callable[[int], Try], first_guess: int) -> tuple[int, str]:
-    """Return the most calls that were carried, and a note if the limit may have been the generator's.
+    """Return the most calls that were carried, and a note if the limit may have been another.
 
     The answer is at most 5 % below the fewest that were too many.
     """
@@ -54,7 +54,7 @@ def most_calls(try_calls: Callable[[int], Try], first_guess: int) -> tuple[int, 
             carried = calls
         else:
             too_many = calls
-            note = GENERATOR_LATE if tried.is_doubtful else ""
+            note = DISTURBED if tried.is_doubtful else ""
         if carried and too_many:
             calls = round((carried * too_many) ** 0.5)
         else:
