@@ -15,7 +15,8 @@ LAYERS: dict[str, set[str]] = {
     "calls": {"core", "log", "version"},
     "handlers": {"core", "calls", "log", "version"},
     "agents": {"core", "calls", "log", "version"},
-    # A replay plays the platform's part, whose playout clock is the simulator's. That one knows nothing of captures.
+    # A replay plays the platform's part, whose playout clock is the simulator's, and a report has its referee judge our
+    # side. The simulator knows nothing of captures.
     "captures": {"core", "calls", "simulator", "log", "version"},
     "simulator": {"core", "log", "version"},
     "server": {"core", "calls", "handlers", "agents", "captures", "config", "log", "version"},
