@@ -18,7 +18,8 @@ LAYERS: dict[str, set[str]] = {
     "handlers": {"core", "calls", "log", "version"},
     # A leg speaks the prompts that come with the handlers, and may leave a call to one of them.
     "agents": {"core", "calls", "handlers", "tables", "credentials", "log", "version"},
-    # A replay plays the platform's part, whose playout clock is the simulator's. That one knows nothing of captures.
+    # A replay plays the platform's part, whose playout clock is the simulator's, and a report has its referee judge our
+    # side. The simulator knows nothing of captures.
     "captures": {"core", "calls", "simulator", "log", "version"},
     "simulator": {"core", "log", "version"},
     "server": {"core", "calls", "handlers", "agents", "captures", "config", "credentials", "log", "version"},

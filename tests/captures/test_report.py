@@ -289,6 +289,13 @@ def test_the_figures_say_how_the_call_went() -> None:
     assert answered_after(told["Answer after"].value) == pytest.approx(700, abs=20)
     assert told["Barge-ins"].value == "1"
     assert told["Rules broken"].value == "none"
+    faulty = small_call()
+    for text in (b"?", b"?", b'{"event":"surprise"}'):
+        faulty.receive(text)
+    faulty.send(b"{}")
+    rules = next(figure for figure in figures(story_of(faulty)) if figure.name == "Rules broken")
+    detail = "by us: malformed message; by the platform: malformed (2 times), unknown event"
+    assert (rules.value, rules.detail, rules.is_bad) == ("3", detail, True)
     late = MadeCall().start()
     late.plays(loud(2.0))
     late.until(0.5)

@@ -44,7 +44,7 @@ class PlatformRule(StrEnum):
 
 
 PLATFORM_RULES: dict[PlatformRule, tuple[str, str]] = {
-    PlatformRule.MALFORMED: ("messages", "sent what is malformed"),
+    PlatformRule.MALFORMED: ("messages", "sent a malformed message"),
     PlatformRule.UNKNOWN_EVENT: ("from-the-platform", "sent an event of unknown type"),
     PlatformRule.BEFORE_START: ("the-order-of-things", "sent a message before the start"),
     PlatformRule.AFTER_STOP: ("the-order-of-things", "sent a message after the stop"),
@@ -116,7 +116,7 @@ class PlatformRules:
 
     def hear_malformed(self, at_ns: int, reason: str, message: int) -> None:
         """Take note of a message that cannot be parsed; the reason quotes nothing of it."""
-        self._blame(at_ns, PlatformRule.MALFORMED, message, f": {reason}")
+        self._blame(at_ns, PlatformRule.MALFORMED, message, reason.removeprefix("malformed message"))
 
     def hear_unknown_mark(self, at_ns: int, message: int) -> None:
         """Take note of an echo that no mark awaits."""

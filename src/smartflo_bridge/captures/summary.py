@@ -118,7 +118,7 @@ def _rules(story: Story) -> Figure:
 def _broken_by(culprit: Culprit, story: Story) -> list[str]:
     """Name the rules that one side broke, the most often broken first."""
     return [
-        f"{rule.replace('_', ' ')} {count(number, 'time')}"
+        f"{rule.replace('_', ' ')}{f' ({number} times)' if number > 1 else ''}"
         for (by, rule), number in story.broken.most_common()
         if by is culprit
     ]
