@@ -98,6 +98,7 @@ def test_a_bot_that_closes_has_ended_the_call():
     made = dialect()
     assert made.closed(1000, "") == made.closed(1005, "") == HangUpAsked()
     assert made.closed(None, "") == Failed("connection lost", may_retry=True)
+    assert made.closed(1001, "") == Failed("connection closed with 1001", may_retry=True)
     assert made.closed(1011, "oops") == Failed("connection closed with 1011", may_retry=True)
     assert made.closed(1008, "who?") == Failed("connection closed with 1008")
 

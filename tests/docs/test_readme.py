@@ -112,7 +112,7 @@ def test_a_handler_of_your_own(topic: Topic) -> None:
     assert prompt("goodbye") in report.heard
 
 
-def test_an_agent_without_an_account(topic: Topic) -> None:
+def test_an_agent_without_an_account(topic: Topic, started: Daemon) -> None:
     """The parrot greets, says back what it hears, is interrupted, and says goodbye at 9."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
