@@ -5,6 +5,7 @@ import builtins
 
 import pytest
 
+from secret_files import write_secret
 from smartflo_bridge.agents.kinds import KINDS, agent_settings
 from smartflo_bridge.agents.lookup import Agent
 from smartflo_bridge.cli.main import main
@@ -25,7 +26,7 @@ def mistake(tmp_path, **table: object) -> str:
 
 def test_each_kind_has_defaults_that_work(tmp_path):
     """With no more than what it cannot do without."""
-    (tmp_path / "key").write_text(f"# of the test\n{KEY}\n")
+    write_secret(tmp_path / "key", f"# of the test\n{KEY}\n")
     for name, kind in KINDS.items():
         needed = {"url": "wss://example.org/"} if name in ("twilio", "raw") else {}
         if kind.settings.needs_key:
@@ -39,21 +40,21 @@ def test_a_key_that_is_not_there(tmp_path):
     openai = {"kind": "openai", "key-file": "key"}
     assert mistake(tmp_path, **openai) == f"agent.key-file: {tmp_path}/key: No such file or directory"
     for text in ("", "# nothing\n", f"{KEY}\n{KEY}\n", f"Bearer {KEY}\n"):
-        (tmp_path / "key").write_text(text)
+        write_secret(tmp_path / "key", text)
         assert mistake(tmp_path, **openai) == f"agent.key-file: {tmp_path}/key holds one line, the key"
 
 
 def test_a_key_comes_from_systemd_first(tmp_path, monkeypatch):
     """As tokens do."""
     (tmp_path / "credentials").mkdir()
-    (tmp_path / "credentials" / "key").write_text(KEY)
+    write_secret(tmp_path / "credentials" / "key", KEY)
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path / "credentials"))
     Agent(agent_settings({"kind": "openai", "key-file": "key"}), tmp_path)
 
 
 def test_a_key_does_not_go_over_an_open_line(tmp_path):
     """Encrypted, or to this machine."""
-    (tmp_path / "key").write_text(KEY)
+    write_secret(tmp_path / "key", KEY)
     table = {"kind": "raw", "key-file": "key"}
     words = "agent.url: a key is sent over wss:// only, or to this machine"
     assert mistake(tmp_path, url="ws://bot.example/", **table) == words
@@ -63,7 +64,7 @@ def test_a_key_does_not_go_over_an_open_line(tmp_path):
 
 def test_tools_that_are_none(tmp_path, monkeypatch):
     """A module that is not there, a thing that is no dictionary, one without functions."""
-    (tmp_path / "key").write_text(KEY)
+    write_secret(tmp_path / "key", KEY)
     (tmp_path / "mytools.py").write_text("tools = {'a': 5}\nlisted = []\nasync def f(): ...\ngood = {'f': f}\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -109,7 +110,7 @@ def test_numpy_is_asked_for_where_it_is_needed(tmp_path, monkeypatch):
 
 def test_check_config_shows_the_agent_without_its_key(tmp_path, capsys):
     """Each key of the kind, the name of the file, and nothing of what is in it."""
-    (tmp_path / "key").write_text(KEY)
+    write_secret(tmp_path / "key", KEY)
     file = tmp_path / "smartflo.toml"
     file.write_text(
         '[agent]\nkind = "openai"\nkey-file = "key"\nfallback = "agent"\n'

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from docs.support import ROOT, Block, blocks_of, without_blocks
+from secret_files import write_secret
 from smartflo_bridge.agents.dialect import CallFacts, Opening
 from smartflo_bridge.agents.events import Ignored
 from smartflo_bridge.agents.kinds import KINDS
@@ -31,7 +32,7 @@ def test_each_table_is_a_configuration_that_works(
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     for name in re.findall(r'key-file = "(.+?)"', block.text):
-        (tmp_path / name).write_text("a-key-of-the-test\n")
+        write_secret(tmp_path / name, "a-key-of-the-test\n")
     (tmp_path / "smartflo.toml").write_text(block.text)
     config = load_config(tmp_path / "smartflo.toml")
     assert config.agent is not None

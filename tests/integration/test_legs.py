@@ -15,6 +15,7 @@ from agents.support import SocketConnection
 from bots.running import pipecat_bot, write_voice
 from bots.sample_bot import SampleBot
 from integration.daemon import KEYS, bridge, on_uvloop, url_of
+from secret_files import write_secret
 from smartflo_bridge.config import config_from
 from smartflo_bridge.core.audio import SILENCE
 from smartflo_bridge.handlers.ivr import prompt
@@ -95,7 +96,7 @@ def test_a_bot_like_twilio_s_sample_runs_unchanged() -> None:
 
 def test_openai_over_real_connections(tmp_path: Path) -> None:
     """Greeted, talked over, answered, a tool called, and hung up on, at the speed of a real service."""
-    (tmp_path / "openai.key").write_text("sk-secret-of-the-test\n")
+    write_secret(tmp_path / "openai.key", "sk-secret-of-the-test\n")
     fake = FakeOpenAI(VOICE[:24000], delta_bytes=3200)
 
     async def answer(connection: ServerConnection) -> None:
