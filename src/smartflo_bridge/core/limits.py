@@ -53,7 +53,7 @@ class Limits:
         self._settings = settings
         self._ledger = ledger
         self._last_heard = 0.0
-        self._flood: Close | None = None
+        self.flood: Close | None = None  # how the call ends, once too much has come too fast
         messages, bytes_ = settings.max_messages_per_second, settings.max_audio_speed * SAMPLE_RATE_HZ
         self._messages = Allowance(messages, messages * MESSAGE_BURST_SECONDS, MESSAGES_PER_SECOND)
         self._audio = Allowance(bytes_, bytes_ * AUDIO_WINDOW_SECONDS, SAMPLE_RATE_HZ)
@@ -101,8 +101,8 @@ class Limits:
     def broken(self, now: float, *, is_streaming: bool) -> Close | None:
         """Return how the call ends because of its clocks; None while all is well."""
         settings = self._settings
-        if self._flood is not None:
-            return self._flood
+        if self.flood is not None:
+            return self.flood
         if self._stop_due is not None and now >= self._stop_due:
             return Close(Termination.HUNG_UP, 1000, "")
         if now >= settings.max_call_seconds:
@@ -115,4 +115,4 @@ class Limits:
 
     def _note_flood(self, kind: str, reason: str) -> None:
         self._ledger.anomalies[kind] += 1
-        self._flood = Close(Termination.LIMIT, 1008, reason)
+        self.flood = Close(Termination.LIMIT, 1008, reason)

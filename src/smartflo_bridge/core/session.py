@@ -1,8 +1,9 @@
 """The session: one stream's state machine, a fold over everything that happens to it.
 
 `handle(input, now)` takes an event of the platform, a command of the handler or a signal, and returns what is to be
-done. `deadline` says when it wants a `Tick`. What is due is released by every `handle`, not only by a `Tick`, so a busy
-call cannot starve its own audio. The rows are protocol.md's, section 2; our speech is `outbound`'s business.
+done. `deadline` says when it wants a `Tick`. Audio that is due is released by every `handle`, so a busy call cannot starve
+it; limits are judged by a `Tick` only, so a process that stood still takes what came before it ends a call for silence.
+The rows are protocol.md's, section 2; our speech is `outbound`'s business.
 
 The caller (`calls.actor`, or a replay) carries out the effects in order. `Close` comes exactly once. Inputs after it
 are only accounted for, and their tickets answered, so that a handler which is still talking is never left waiting.
@@ -106,7 +107,7 @@ class Session:
                 self._take_event(given, now)
         if not self.is_over:
             self._effects += self._outbound.release(now)
-            self._keep_time(now)
+            self._keep_time(now, is_tick=isinstance(given, Tick))
         return self._effects
 
     # --- The platform's events
@@ -260,16 +261,16 @@ class Session:
     def _ended_well(self) -> Termination:
         return Termination.HUNG_UP if self._refusal is Refusal.HANGING_UP else Termination.COMPLETED
 
-    def _keep_time(self, now: float) -> None:
-        """Do what the clock alone asks for."""
+    def _keep_time(self, now: float, *, is_tick: bool) -> None:
+        """Do what the clock alone asks for; limits wait for a tick, so that what came before it is taken before."""
         if self._outbound.farewell_is_over and not self._limits.awaits_stop:
             self._hang_up(now)
         if self.is_over:
             return
-        close = self._limits.broken(now, is_streaming=self.state is State.STREAMING)
+        close = self._limits.broken(now, is_streaming=self.state is State.STREAMING) if is_tick else self._limits.flood
         if close is not None:
             self._end(now, close)
-        elif self._limits.connected_is_due(now):
+        elif is_tick and self._limits.connected_is_due(now):
             self._effects.append(Send(outgoing.ConnectedEvent()))
 
     def _note(self, kind: str, text: str) -> None:

@@ -108,7 +108,12 @@ async def open_listener(
             answering.discard(task)
 
     answering: set[asyncio.Task[None] | None] = set()
-    guarded: Any = partial(GuardedConnection, registry=registry, write_deadline_seconds=config.write_deadline_seconds)
+    guarded: Any = partial(
+        GuardedConnection,
+        registry=registry,
+        write_deadline_seconds=config.write_deadline_seconds,
+        ping_seconds=config.ping_seconds,
+    )
     server = await serve(
         serve_call,
         sock=sock,
@@ -120,7 +125,7 @@ async def open_listener(
         server_header=None,
         open_timeout=config.open_seconds,
         ping_interval=config.ping_seconds,
-        ping_timeout=None,  # whether the platform answers pings is unknown: the first pong sets it; see the connection
+        ping_timeout=None,  # whether the platform answers pings is unknown: the connection judges who has answered one
         close_timeout=CLOSE_SECONDS,
         max_size=MAX_MESSAGE_BYTES,
         write_limit=WRITE_LIMIT_BYTES,
