@@ -86,6 +86,7 @@ class DialledConnection:
             registry=Registry(1),
             open_doorway=lambda: Doorway(None),
             write_deadline_seconds=1.0,
+            ping_seconds=20.0,
             fast_frames=fast_frames,
             ping_interval=None,
         )
