@@ -43,7 +43,10 @@ class Config(SessionSettings, frozen=True, kw_only=True):
     public_url: str = ""
     allow_unauthenticated: bool = False
     refuse_with: Literal["401", "1008"] = "401"
+    trusted_proxies: list[str] = []  # noqa: RUF012 - msgspec gives each struct a list of its own
     max_calls: Annotated[int, Meta(ge=1, le=100_000)] = 300
+    max_new_calls_per_second: Annotated[int, Meta(ge=1, le=100_000)] = 30
+    shed_lag_seconds: Seconds = 0.25
     open_seconds: Seconds = 5.0
     ping_seconds: Seconds = 20.0
     write_deadline_seconds: Seconds = 5.0
@@ -145,6 +148,8 @@ def allowed(kind: Any) -> str:  # noqa: ANN401 - a type, of any form
             return " ".join([word, " and ".join(f"{text} {bound:g}" for text, bound in bounds if bound is not None)])
         case inspect.StrType(pattern=pattern, min_length=length):
             return f"text that matches {pattern}" if pattern else "text that is not empty" if length else "text"
+        case inspect.ListType():
+            return "a list of text"
         case _:
             return "another value"
 

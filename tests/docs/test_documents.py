@@ -36,7 +36,7 @@ _FOREIGN = """
 smartflo toml mine polite py conftest stream token wav wave ulaw json README CHANGELOG LICENSE docs tests
 callId fromNumber toNumber call_id customer_number api_key caller_id customer_ring_timeout wss_url customParameters
 accountSid callSid streamSid sequenceNumber mediaFormat sampleRate bitRate bitDepth
-Ctrl Upgrade Connection asyncio to_thread time sleep TimeoutStopSec
+Ctrl Upgrade Connection Origin asyncio to_thread time sleep TimeoutStopSec
 """
 FOREIGN = set(_FOREIGN.split())
 """Names in code font that are not the source's: of files, of the platform's messages and interfaces, of other people."""

@@ -8,6 +8,7 @@ import click
 from smartflo_bridge.config import DEFAULT_FILE, Config, load_config
 from smartflo_bridge.handlers.lookup import find_handler
 from smartflo_bridge.server.access import open_access, refuse_exposure
+from smartflo_bridge.server.proxies import TrustedProxies
 from smartflo_bridge.server.resolver import open_resolver
 from smartflo_bridge.server.tls import open_certificate
 
@@ -21,6 +22,7 @@ def command(file: Path | None) -> None:
     access = open_access(config, config_dir)
     open_resolver(config, config_dir)
     open_certificate(config, config_dir)
+    TrustedProxies(config.trusted_proxies)
     refuse_exposure(access, config, config.host)
     find_handler(config.handler)
     default = Config()

@@ -10,9 +10,11 @@ from typing import Any
 
 from websockets.asyncio.server import ServerConnection, broadcast
 from websockets.exceptions import ConnectionClosed
+from websockets.protocol import Event
 
 from smartflo_bridge.calls.registry import Registry
 from smartflo_bridge.core.signals import PeerLost
+from smartflo_bridge.server.admission import Admission, Place
 from smartflo_bridge.server.doorway import Doorway
 
 HARD_WRITE_BYTES = 256 * 1024
@@ -33,12 +35,17 @@ class GuardedConnection(ServerConnection):
 
     The library's keepalive does not notice a dead peer while we send (reliability, F1), and its pongs are written
     without flow control (F3).
+
+    Attributes:
+        address: of its other end; None over a Unix socket.
+        is_refused: whether it is only let in to be told that it has no valid token.
     """
 
     def __init__(
         self,
         *args: Any,  # noqa: ANN401 - the library's
         registry: Registry,
+        admission: Admission,
         open_doorway: Callable[[], Doorway],
         write_deadline_seconds: float,
         **kwargs: Any,  # noqa: ANN401 - the library's
@@ -46,6 +53,9 @@ class GuardedConnection(ServerConnection):
         super().__init__(*args, **kwargs)
         self._doorway = open_doorway()
         self._registry = registry
+        self._admission = admission
+        self._place: Place | None = None
+        self.address: str | None = None
         self._write_deadline_seconds = write_deadline_seconds
         self._cut: asyncio.TimerHandle | None = None
         self._is_admitted = False
@@ -58,6 +68,22 @@ class GuardedConnection(ServerConnection):
             return
         self._is_admitted = True
         self._registry.connections += 1
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take a place for the handshake; where there is none, the connection is cut before it has said anything."""
+        with suppress(OSError, ValueError):  # gone already
+            address = transport.get_extra_info("peername")
+            self.address = address[0] if isinstance(address, tuple) else None
+        self._place = self._admission.enter(self.address, self.loop.time())
+        super().connection_made(transport)
+        if self._place is None:
+            self.transport.abort()
+
+    def process_event(self, event: Event) -> None:
+        """Give the handshake's place back with the first event, which is the request."""
+        if self.request is None and self._place is not None:
+            self._place.leave()
+        super().process_event(event)
 
     def data_received(self, data: bytes) -> None:
         """Let in what is for the library, and cut a peer for which too much is waiting to be written."""
@@ -83,6 +109,8 @@ class GuardedConnection(ServerConnection):
         """Give the place free."""
         self._stop_clock()
         self._is_lost = True
+        if self._place is not None:
+            self._place.leave()
         if self._is_admitted:
             self._is_admitted = False
             self._registry.connections -= 1
