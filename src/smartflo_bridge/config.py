@@ -60,6 +60,7 @@ class Config(SessionSettings, frozen=True, kw_only=True):
     capture_max_megabytes: Annotated[float, Meta(gt=0, le=100_000)] = 200.0
     capture_keep_days: Annotated[float, Meta(gt=0, le=36_500)] = 30.0
     record_dir: str = ""
+    record_keep_days: Annotated[float, Meta(gt=0, le=36_500)] = 30.0
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     def session_settings(self) -> SessionSettings:

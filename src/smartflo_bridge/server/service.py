@@ -113,7 +113,7 @@ async def serving(config: Config, config_dir: Path, handler: Handler | None = No
     registry = Registry(config.max_calls)
     entrance = open_entrance(config, config_dir, registry)
     captures = _capture_writer(config)
-    recordings = RecordingWriter(Path(config.record_dir)) if config.record_dir else None
+    recordings = _recording_writer(config)
     call_sock, health_sock = _open_sockets(config, entrance.access)
     home = HandlerLoop.main() if is_built_in else HandlerLoop.in_thread()
 
@@ -180,6 +180,10 @@ def _capture_writer(config: Config) -> CaptureWriter | None:
         keep_days=config.capture_keep_days,
         compresses=config.capture_compress,
     )
+
+
+def _recording_writer(config: Config) -> RecordingWriter | None:
+    return RecordingWriter(Path(config.record_dir), keep_days=config.record_keep_days) if config.record_dir else None
 
 
 def _open_sockets(config: Config, access: Access) -> tuple[socket.socket, socket.socket]:
