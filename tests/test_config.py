@@ -147,6 +147,8 @@ def test_there_are_no_sections(file, text):
         ("handler = 5", "handler: takes text that is not empty, not 5"),
         ('host = ""', "host: takes text that is not empty, not ''"),
         ("capture-dir = 1979-05-27", "capture-dir: takes text, not datetime.date(1979, 5, 27)"),
+        ("trusted-proxies = '10.0.0.0/8'", 'trusted-proxies: takes a list of text: ["...", "..."], not \'10.0.0.0/8\''),
+        ("trusted-proxies = [1]", 'trusted-proxies: takes a list of text: ["...", "..."], not [1]'),
         ("token-file = []", "token-file: takes text, not []"),
         ('path = "stream"', "path: takes text that matches ^/"),
         ('path = "/a b"', "path: takes text that matches ^/"),

@@ -45,7 +45,10 @@ class Config(SessionSettings, frozen=True, kw_only=True):
     public_url: str = ""
     allow_unauthenticated: bool = False
     refuse_with: Literal["401", "1008"] = "401"
+    trusted_proxies: list[str] = []  # noqa: RUF012 - msgspec gives each struct a list of its own
     max_calls: Annotated[int, Meta(ge=1, le=100_000)] = 300
+    max_new_calls_per_second: Annotated[int, Meta(ge=1, le=100_000)] = 30
+    shed_lag_seconds: Seconds = 0.25
     open_seconds: Seconds = 5.0
     ping_seconds: Seconds = 20.0
     write_deadline_seconds: Seconds = 5.0
@@ -60,6 +63,7 @@ class Config(SessionSettings, frozen=True, kw_only=True):
     capture_max_megabytes: Annotated[float, Meta(gt=0, le=100_000)] = 200.0
     capture_keep_days: Annotated[float, Meta(gt=0, le=36_500)] = 30.0
     record_dir: str = ""
+    record_keep_days: Annotated[float, Meta(gt=0, le=36_500)] = 30.0
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     def session_settings(self) -> SessionSettings:

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from captures.support import VOICE, Captured, folded, media_message
 from core.support import message, start_message
-from smartflo_bridge.captures import capture
+from smartflo_bridge.captures import capture, retention
 from smartflo_bridge.captures.capture import CaptureWriter
 from smartflo_bridge.captures.file import MAX_BEFORE_START_BYTES, CaptureFile, create
 from smartflo_bridge.captures.format import CaptureError, Record, cut_record, encode_line, message_record, read_capture
-from smartflo_bridge.captures.retention import prune
+from smartflo_bridge.captures.retention import CAPTURES, prune
 from smartflo_bridge.core.commands import Play
 from smartflo_bridge.core.session import Session
 from smartflo_bridge.core.settings import SessionSettings
@@ -257,7 +257,7 @@ def test_old_captures_are_deleted_and_nothing_else(tmp_path):
         old_file(folder, "3.x.capture.jsonl", 99),
         outside,
     ]
-    assert prune(tmp_path, 30 * DAY, time.time()) == 2
+    assert prune(tmp_path, CAPTURES, 30 * DAY, time.time()) == 2
     assert not any(file.exists() for file in gone)
     assert all(file.exists() for file in kept)
 
@@ -283,13 +283,13 @@ def test_a_file_that_another_bridge_deletes_is_no_trouble(tmp_path, monkeypatch)
             self._entries.close()
 
     monkeypatch.setattr(os, "scandir", Gone)
-    assert prune(tmp_path, 30 * DAY, time.time()) == 1
+    assert prune(tmp_path, CAPTURES, 30 * DAY, time.time()) == 1
 
 
 def test_the_writer_deletes_at_its_start_and_every_hour(tmp_path, caplog, monkeypatch):
     """On a thread of its own, and says how many."""
     caplog.set_level("INFO")
-    monkeypatch.setattr(capture, "PRUNE_SECONDS", 0.05)
+    monkeypatch.setattr(retention, "PRUNE_SECONDS", 0.05)
     first = old_file(tmp_path, "a.capture.jsonl", 2)
     writer = CaptureWriter(tmp_path, SessionSettings(), keep_days=1)
     wait_until(lambda: pruned(caplog) == 1)
@@ -310,7 +310,7 @@ def test_a_directory_that_cannot_be_looked_through_is_a_warning(tmp_path, caplog
         is_refused.set()
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(capture, "prune", refuse)
+    monkeypatch.setattr(retention, "prune", refuse)
     writer = CaptureWriter(tmp_path, SessionSettings())
     assert is_refused.wait(10)
     wait_until(lambda: warnings(caplog))  # the thread that was refused has still to say so

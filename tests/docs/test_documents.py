@@ -40,6 +40,7 @@ callId fromNumber toNumber call_id customer_number api_key caller_id customer_ri
 accountSid callSid streamSid sequenceNumber mediaFormat sampleRate bitRate bitDepth
 customParameters TwilioFrameSerializer Authorization Bearer the key X Twilio Signature parrot heard_ms dtmf
 Ctrl Upgrade Connection asyncio to_thread time sleep TimeoutStopSec
+Ctrl Upgrade Connection Origin WEBSOCKETS_MAX_LINE_LENGTH asyncio to_thread time sleep TimeoutStopSec
 """
 FOREIGN = set(_FOREIGN.split())
 """Names in code font that are not the source's: of files, of the platform's messages and interfaces, of other people."""
@@ -141,8 +142,8 @@ def test_what_a_call_is_said_to_have_it_has(document: str) -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_each_block_is_run_by_somebody(document: str) -> None:
-    """Blocks outside of README, quick reference and the guide to testing are drawings, or of documents with tests of their own."""
-    if document in ("README.md", "docs/quick-reference.md", "docs/testing-a-bot.md"):
+    """Blocks outside of README, quick reference, security and the guide to testing are drawings, or have tests of their own."""
+    if document in ("README.md", "docs/quick-reference.md", "docs/security.md", "docs/testing-a-bot.md"):
         return
     tested = {
         "docs/agents.md": {"toml", "python"},

@@ -40,6 +40,8 @@ KEYS: Mapping[str, object] = {
     "health_port": 0,
     "lame_duck_seconds": 0,
     "drain_seconds": 5,
+    "max_new_calls_per_second": 1000,  # tests are in a hurry
+    "shed_lag_seconds": 10.0,  # a busy machine's loop is late
     "lead_seconds": 0.5,  # the default rides out 0.1 s: too little for a test of something else on a busy machine
 }
 """What is different from the defaults in a daemon under test, unless the test says otherwise."""

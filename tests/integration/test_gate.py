@@ -140,11 +140,13 @@ def test_health_is_a_small_json_without_a_line_in_the_log(daemon: Daemon) -> Non
             assert "\r\nContent-Type: application/json\r\n" in answer
         assert len(daemon.log.all()) == before
         idle = json.loads(answer.partition("\r\n\r\n")[2])
-        assert idle | {"calls_served": 0} == {
+        assert idle | {"calls_served": 0, "loop_lag_p99_ms": 0} == {
             "status": "ok",
             "calls": 0,
             "max_calls": 300,
             "calls_served": 0,
+            "refused": 0,
+            "loop_lag_p99_ms": 0,
             "version": __version__,
         }
         async with dialled(daemon.url) as platform:

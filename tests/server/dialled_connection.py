@@ -12,8 +12,11 @@ from websockets.server import ServerProtocol
 from smartflo_bridge.calls.inbox import Inbox
 from smartflo_bridge.calls.registry import Registry
 from smartflo_bridge.core.signals import PeerLost
+from smartflo_bridge.server.admission import Admission
 from smartflo_bridge.server.connection import MAX_MESSAGE_BYTES, GuardedConnection
 from smartflo_bridge.server.doorway import Doorway
+from smartflo_bridge.server.loop_lag import LoopLag
+from smartflo_bridge.server.proxies import TrustedProxies
 
 REQUEST = (
     b"GET /vendor-stream HTTP/1.1\r\nHost: bridge\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -80,10 +83,14 @@ class DialledConnection:
     def __init__(self, *, fast_frames: bool) -> None:
         self.transport = MemoryTransport()
         self.inbox = Inbox()
+        registry = Registry(1)
         self.connection = GuardedConnection(
             ServerProtocol(max_size=MAX_MESSAGE_BYTES),
             _Server(),
-            registry=Registry(1),
+            registry=registry,
+            admission=Admission(
+                registry, LoopLag(), TrustedProxies([]), max_new_calls_per_second=30, shed_seconds=0.25
+            ),
             open_doorway=lambda: Doorway(None),
             write_deadline_seconds=1.0,
             ping_seconds=20.0,

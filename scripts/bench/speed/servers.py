@@ -25,6 +25,8 @@ DAEMON: dict[str, object] = {
     "handler": "echo",
     "health-port": 0,
     "max-calls": 20_000,
+    "max-new-calls-per-second": 10_000,
+    "shed-lag-seconds": 60.0,
     "lame-duck-seconds": 0,
     "drain-seconds": 1,
     "log-level": "warning",

@@ -11,6 +11,7 @@ from smartflo_bridge.agents.settings import AgentSettings
 from smartflo_bridge.config import DEFAULT_FILE, Config, load_config
 from smartflo_bridge.handlers.lookup import find_handler
 from smartflo_bridge.server.access import open_access, refuse_exposure
+from smartflo_bridge.server.proxies import TrustedProxies
 from smartflo_bridge.server.resolver import open_resolver
 from smartflo_bridge.server.tls import open_certificate
 
@@ -24,6 +25,7 @@ def command(file: Path | None) -> None:
     access = open_access(config, folder)
     open_resolver(config, folder)
     open_certificate(config, folder)
+    TrustedProxies(config.trusted_proxies)
     refuse_exposure(access, config, config.host)
     find_handler(config.handler)
     agent = Agent(config.agent, folder) if config.agent else None

@@ -17,6 +17,7 @@ from smartflo_bridge.calls.inbox import Inbox
 from smartflo_bridge.calls.patience import Patience
 from smartflo_bridge.calls.registry import Registry
 from smartflo_bridge.core.signals import PeerLost
+from smartflo_bridge.server.admission import Admission, Place
 from smartflo_bridge.server.doorway import Doorway
 from smartflo_bridge.server.frames import FrameSplitter, text_frame
 
@@ -49,12 +50,17 @@ class GuardedConnection(ServerConnection):
         registry: counts those that are served.
         write_deadline_seconds: how long the peer may read nothing.
         fast_frames: False to have the library parse and write all frames.
+
+    Attributes:
+        address: of its other end; None over a Unix socket.
+        is_refused: whether it is only let in to be told that it has no valid token.
     """
 
     def __init__(
         self,
         *args: Any,  # noqa: ANN401 - the library's
         registry: Registry,
+        admission: Admission,
         open_doorway: Callable[[], Doorway],
         write_deadline_seconds: float,
         ping_seconds: float,
@@ -64,6 +70,9 @@ class GuardedConnection(ServerConnection):
         super().__init__(*args, **kwargs)
         self._doorway = open_doorway()
         self._registry = registry
+        self._admission = admission
+        self._place: Place | None = None
+        self.address: str | None = None
         self._write_deadline_seconds = write_deadline_seconds
         self._ping_seconds = ping_seconds
         self._cut: Patience | None = None
@@ -84,6 +93,16 @@ class GuardedConnection(ServerConnection):
             return
         self._is_admitted = True
         self._registry.connections += 1
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take a place for the handshake; where there is none, the connection is cut before it has said anything."""
+        with suppress(OSError, ValueError):  # gone already
+            address = transport.get_extra_info("peername")
+            self.address = address[0] if isinstance(address, tuple) else None
+        self._place = self._admission.enter(self.address, self.loop.time())
+        super().connection_made(transport)
+        if self._place is None:
+            self.transport.abort()
 
     # --- In
 
@@ -143,6 +162,8 @@ class GuardedConnection(ServerConnection):
     def process_event(self, event: Event) -> None:
         """Take a frame from the library: the parts of a message are ours, all else is its own business."""
         if not isinstance(event, Frame) or event.opcode not in DATA_OPCODES:
+            if self.request is None and self._place is not None:
+                self._place.leave()  # the handshake's: this is the request
             super().process_event(event)
             return
         self._fragments.append(bytes(event.data))
@@ -218,6 +239,8 @@ class GuardedConnection(ServerConnection):
         if self._silence is not None:
             self._silence.cancel()
         self._is_lost = True
+        if self._place is not None:
+            self._place.leave()
         if self._is_admitted:
             self._is_admitted = False
             self._registry.connections -= 1

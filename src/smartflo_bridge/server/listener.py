@@ -5,6 +5,7 @@ With `connection`, `doorway` and `answers`, the only modules of the server that 
 
 import asyncio
 import http
+import logging
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
@@ -18,7 +19,9 @@ from websockets.http11 import Request, Response
 from smartflo_bridge.calls.peer import Peer
 from smartflo_bridge.calls.registry import Registry
 from smartflo_bridge.config import Config
+from smartflo_bridge.log import line
 from smartflo_bridge.server.access import Access, Verdict
+from smartflo_bridge.server.admission import Admission
 from smartflo_bridge.server.answers import METHOD_NOT_ALLOWED, TRY_AGAIN, answer, make_headers
 from smartflo_bridge.server.connection import CLOSE_SECONDS, MAX_MESSAGE_BYTES, GuardedConnection, WebSocketPeer
 from smartflo_bridge.server.doorway import Doorway
@@ -33,21 +36,31 @@ WRITE_LIMIT_BYTES = 16 * 1024
 ABORT_SECONDS = 1.0
 """How long aborted connections may take to be gone: it is one turn of the loop, and the handlers' last words."""
 
+_log = logging.getLogger(__name__)
+
 
 class Gate:
     """Decides on a request before its connection becomes a WebSocket.
 
     Args:
-        access: to the stream.
+        access: to the stream: who may come in.
+        admission: how many may.
         status: of the daemon.
         resolver: the dynamic endpoint, if there is one.
         refuses_after_upgrade: whether one without a valid token gets a close code instead of an HTTP status.
     """
 
     def __init__(
-        self, access: Access, status: Status, resolver: Resolver | None = None, *, refuses_after_upgrade: bool
+        self,
+        access: Access,
+        admission: Admission,
+        status: Status,
+        resolver: Resolver | None = None,
+        *,
+        refuses_after_upgrade: bool,
     ) -> None:
         self._access = access
+        self.admission = admission
         self._status = status
         self._resolver = resolver
         self._refuses_after_upgrade = refuses_after_upgrade
@@ -60,15 +73,20 @@ class Gate:
             return Response(200, "OK", make_headers("application/json", body := self._status.report()), body)
         verdict = self._access.judge(request.path)
         refusal = self._refusal(verdict)
-        if refusal is None and self._status.registry.is_full:
+        if refusal is None and not self.admission.admits_call(asyncio.get_running_loop().time()):
             refusal = TRY_AGAIN
         if refusal is None and isinstance(verdict, CallToken):
             # Last, so that a request that is refused for another reason can come again with its token.
             verdict = self._access.use(verdict)
             refusal = self._refusal(verdict)
-        if refusal is None and isinstance(connection, GuardedConnection):
-            connection.is_refused = verdict is Verdict.UNAUTHORISED
-            connection.admit()
+        is_refused = verdict is Verdict.UNAUTHORISED
+        if isinstance(connection, GuardedConnection):
+            if is_refused or refusal is TRY_AGAIN:
+                client = self.admission.client_of(connection.address, request.headers.get_all("X-Forwarded-For"))
+                _log.debug(line("stream refused", client=client, why="token" if is_refused else "too many"))
+            if refusal is None:
+                connection.is_refused = is_refused
+                connection.admit()
         return refusal
 
     def open_doorway(self) -> Doorway:
@@ -146,6 +164,7 @@ async def open_listener(
     guarded: Any = partial(
         GuardedConnection,
         registry=registry,
+        admission=gate.admission,
         open_doorway=gate.open_doorway,
         write_deadline_seconds=config.write_deadline_seconds,
         ping_seconds=config.ping_seconds,

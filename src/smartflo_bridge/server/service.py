@@ -25,15 +25,14 @@ from smartflo_bridge.config import Config
 from smartflo_bridge.core.errors import ConfigError
 from smartflo_bridge.handlers.lookup import BUILT_IN, find_handler
 from smartflo_bridge.log import line
-from smartflo_bridge.server.access import Access, open_access, refuse_exposure
+from smartflo_bridge.server.access import Access, refuse_exposure
 from smartflo_bridge.server.connection import CLOSE_SECONDS
-from smartflo_bridge.server.listener import Gate, Listener, open_listener
+from smartflo_bridge.server.entrance import open_entrance
+from smartflo_bridge.server.listener import Listener, open_listener
 from smartflo_bridge.server.notify import fed_watchdog, notify
-from smartflo_bridge.server.resolver import open_resolver
 from smartflo_bridge.server.sockets import inherited_socket, listening_socket
 from smartflo_bridge.server.status import Status, open_probe_port
-from smartflo_bridge.server.tls import Certificate, open_certificate
-from smartflo_bridge.server.used_tokens import open_used_tokens
+from smartflo_bridge.server.tls import Certificate
 
 PARTING_SECONDS = CLOSE_SECONDS + 1
 """How long cut calls have to end before their connections are aborted."""
@@ -110,18 +109,14 @@ async def serving(config: Config, config_dir: Path, handler: Handler | None = No
     Raises:
         ConfigError: something in the configuration cannot work here.
     """
-    used_tokens = open_used_tokens(config)
-    access = open_access(config, config_dir, used_tokens)
-    resolver = open_resolver(config, config_dir)
-    certificate = open_certificate(config, config_dir)
     agent = Agent(config.agent, config_dir) if config.agent and handler is None else None
     is_built_in = handler is None and config.handler in BUILT_IN  # as it is with an agent
     chosen = handler or (agent.open() if agent else find_handler(config.handler))
     registry = Registry(config.max_calls)
-    status = Status(registry)
+    entrance = open_entrance(config, config_dir, registry)
     captures = _capture_writer(config)
-    recordings = RecordingWriter(Path(config.record_dir)) if config.record_dir else None
-    call_sock, health_sock = _open_sockets(config, access)
+    recordings = _recording_writer(config)
+    call_sock, health_sock = _open_sockets(config, entrance.access)
     home = HandlerLoop.main() if is_built_in else HandlerLoop.in_thread()
 
     def open_taps() -> Sequence[Tap]:
@@ -137,27 +132,27 @@ async def serving(config: Config, config_dir: Path, handler: Handler | None = No
         grace_seconds=config.handler_grace_seconds,
         open_taps=open_taps,
     )
-    gate = Gate(access, status, resolver, refuses_after_upgrade=config.refuse_with == "1008")
-    tls = certificate.context if certificate else None
-    listener = await open_listener(call_sock, gate, config, registry, lambda peer: run_call(peer, setup), tls=tls)
+    tls = entrance.certificate.context if entrance.certificate else None
+    listener = await open_listener(
+        call_sock, entrance.gate, config, registry, lambda peer: run_call(peer, setup), tls=tls
+    )
     probes = await open_probe_port(health_sock)
-    service = Service(registry, call_sock.getsockname()[1], health_sock.getsockname()[1], certificate)
+    service = Service(registry, call_sock.getsockname()[1], health_sock.getsockname()[1], entrance.certificate)
     _log.info(
         line(
             "listening",
             address=f"{config.host}:{service.port}",
             path=config.path,
-            tls="yes" if certificate else None,
+            tls="yes" if tls else None,
             health_port=service.health_port,
             handler=_name_of_handler(config, agent) if handler is None else "given",
         )
     )
     try:
-        chores = [used_tokens.keep_small()] if used_tokens else []
-        with _doing(chores + ([certificate.watch()] if certificate else [])):
+        with _doing(entrance.chores()):
             yield service
     finally:
-        await _stop(config, service, status, listener, probes)
+        await _stop(config, service, entrance.status, listener, probes)
         if not home.stop(1.0) or not (agent is None or agent.close(1.0)):
             _log.warning("a handler blocks its thread; it is left alone")
         for writer in (captures, recordings):
@@ -191,6 +186,10 @@ def _capture_writer(config: Config) -> CaptureWriter | None:
         keep_days=config.capture_keep_days,
         compresses=config.capture_compress,
     )
+
+
+def _recording_writer(config: Config) -> RecordingWriter | None:
+    return RecordingWriter(Path(config.record_dir), keep_days=config.record_keep_days) if config.record_dir else None
 
 
 def _open_sockets(config: Config, access: Access) -> tuple[socket.socket, socket.socket]:
