@@ -214,7 +214,8 @@ def test_a_response_that_failed_is_a_failure():
 @pytest.mark.parametrize(
     "message",
     ["", "{", "[]", "5", b"\xff\xfe", "[" * 50_000, '{"type":5}', '{"type":"response.output_audio.delta"}', "{}",
-     '{"type":"response.done","response":[]}', '{"type":"error","error":"x"}', '{"type":"session.updated"}'],
+     '{"type":"response.done","response":[]}', '{"type":"response.done","response":{"output":5}}',
+     '{"type":"response.done","response":{"output":[5,{"type":"function_call"}]}}', '{"type":"error","error":"x"}', '{"type":"session.updated"}'],
 )  # fmt: skip
 def test_no_message_breaks_it(message):
     """Whatever comes, it returns events."""
