@@ -417,6 +417,22 @@ async def test_it_fails_at_any_moment(moment, way):
 
 
 @virtual
+async def test_another_session_is_not_told_of_the_first_one_s_speech():
+    """The caller talks over what is left of it: it is silenced, and the new session has nothing to truncate."""
+    fakes = [FakeOpenAI(VOICE[:32000]), FakeOpenAI(VOICE[:8000])]
+    service, dialled = dial(fakes, keys={"greeting": "Hello!"})
+    await asyncio.sleep(1.0)
+    service.connection.lose()
+    await asyncio.sleep(0.5)
+    fakes[1].caller_speaks()
+    await asyncio.sleep(0.1)
+    assert dialled.peer.transcript[-1] == "clear"
+    assert fakes[1].truncated == []
+    await dialled.hung_up_on()
+    await service.over()
+
+
+@virtual
 async def test_a_full_second_of_refusals_is_explained():
     """Refused for a second and a half, then served: the caller is told to wait, and then greeted."""
     fake = FakeOpenAI(VOICE[:8000])
