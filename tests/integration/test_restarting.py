@@ -21,7 +21,7 @@ from integration.test_stopping import inheriting
 from integration.wire import dialled
 
 CALLS_PER_SECOND = 50  # reliability, G9
-CALL_SECONDS = 1.2
+CALL_SECONDS = 2.5  # far above its speech: on a busy machine that begins late, and a call that ends is not to cut it
 SPEECH_SECONDS = 0.6
 RESTARTS = 4
 FRAMES_IN_CHUNK = 5
