@@ -8,6 +8,7 @@ import asyncio
 import concurrent.futures
 import logging
 from collections import deque
+from functools import partial
 
 from smartflo_bridge.calls.call import Call
 from smartflo_bridge.calls.delivery import Delivery
@@ -36,7 +37,7 @@ class Handling:
     def __init__(self, start: StartEvent, setup: CallSetup, session: Session, inbox: Inbox) -> None:
         self._setup = setup
         self._home = setup.home
-        self._post = inbox.put if setup.home.is_main else inbox.put_from_thread
+        self._post = inbox.put if setup.home.is_main else partial(setup.home.post_to_main, inbox.put)
         self._requests = Requests(self._post, _Accounts(session, setup.settings.queue_seconds))
         self._delivery = Delivery(setup.home, setup.inbound_seconds)
         self._recent: deque[bytes] = deque()
