@@ -128,7 +128,7 @@ async def serving(config: Config, config_dir: Path, handler: Handler | None = No
         home=home,
         registry=registry,
         inbound_seconds=config.inbound_seconds,
-        recent_seconds=config.recent_audio_seconds,
+        recent_seconds=0.0 if is_built_in else config.recent_audio_seconds,  # ours never ask for it
         grace_seconds=config.handler_grace_seconds,
         open_taps=open_taps,
     )
