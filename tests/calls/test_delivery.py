@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from calls.support import Dialled, speech
-from smartflo_bridge.calls.delivery import READY_EVENTS, Delivery
+from smartflo_bridge.calls.delivery import MAX_WAITING_EVENTS, READY_EVENTS, Delivery
 from smartflo_bridge.calls.home import HandlerLoop
+from smartflo_bridge.core.effects import Termination
 from smartflo_bridge.core.incoming import DTMF, DTMFEvent, Mark, MarkEvent, Media, MediaEvent, StopEvent
 from virtual_clock import run, virtual
 
@@ -198,6 +199,70 @@ async def test_a_slow_handler_pays_alone():
     ends = list(itertools.pairwise(caller.find(piece) for piece in pieces))
     assert all(before < after for before, after in ends), "in order"
     assert (await quick.hung_up_on()).ledger.inbound_drops == {}
+
+
+@virtual
+async def test_too_many_keys_for_a_stuck_handler_end_the_call():
+    """They are never dropped, so there is a bound: one more than 1024 that wait, and the call ends as a limit."""
+
+    async def stuck(call):
+        await asyncio.Event().wait()
+
+    call = Dialled(stuck, grace_seconds=1.0)
+    for number in range(READY_EVENTS + MAX_WAITING_EVENTS - 1):  # the start is one of those that are ready
+        call.platform.press("1")
+        if number % 100 == 99:
+            await asyncio.sleep(1.0)
+    await asyncio.sleep(1.0)
+    assert call.peer.closed is None
+    call.platform.press("1", "1")
+    session = await call.over()
+    assert (session.termination, session.close.code) == (Termination.LIMIT, 1011)
+
+
+@virtual
+async def test_a_handler_that_takes_its_keys_may_get_as_many_as_come():
+    """What has been taken waits no more."""
+    delivery = Delivery(HandlerLoop.main(), 2.0)
+    for number in range(3 * MAX_WAITING_EVENTS):
+        delivery.put(key(number))
+        assert await delivery.take() == key(number)
+    for number in range(READY_EVENTS + MAX_WAITING_EVENTS):
+        delivery.put(key(number))
+    assert not delivery.is_overfull
+    delivery.put(audio(0))
+    assert not delivery.is_overfull
+    delivery.put(key(-1))
+    assert delivery.is_overfull
+
+
+def test_giving_up_while_the_handler_takes():
+    """Each piece goes to the handler or into the account, never to both or neither, whatever the two threads do."""
+
+    async def once(home, count):
+        delivery = Delivery(home, 60.0)
+        got = []
+
+        async def take_all():
+            while (event := await delivery.take()) is not None:
+                got.append(len(event.media.payload))
+
+        taking = home.start(take_all())
+        for number in range(count):
+            assert delivery.put(audio(number)) == 0
+            if number % 3 == 0:
+                await asyncio.sleep(0)
+        left = delivery.abandon()
+        await asyncio.wrap_future(taking)
+        assert sum(got) + left == count * 160
+
+    async def many():
+        home = HandlerLoop.in_thread()
+        for count in range(300):
+            await asyncio.wait_for(once(home, count % 40), 10)
+        assert home.stop(1.0)
+
+    asyncio.run(many())
 
 
 def test_the_waiting_audio_of_random_calls_is_the_newest():

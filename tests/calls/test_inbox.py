@@ -3,6 +3,7 @@
 import asyncio
 import threading
 
+from calls.support import arrival
 from smartflo_bridge.calls.inbox import Inbox
 from smartflo_bridge.core.commands import HangUp
 from smartflo_bridge.core.signals import Tick
@@ -24,7 +25,7 @@ async def test_items_come_out_in_the_order_in_which_they_went_in():
     items = [b"one", HangUp(), Tick(), b"two"]
     for item in items:
         inbox.put(item)
-    await inbox.wait()
+    await arrival(inbox)
     assert all_of(inbox) == items
     assert inbox.take() is None
 
@@ -37,7 +38,7 @@ async def test_waiting_ends_with_the_first_item():
     for item in (b"1", b"2", b"3"):
         loop.call_later(5, inbox.put, item)
     began = loop.time()
-    await inbox.wait()
+    await arrival(inbox)
     assert loop.time() - began == 5
     assert all_of(inbox) == [b"1", b"2", b"3"]
 
@@ -47,7 +48,7 @@ async def test_an_empty_message_is_an_item():
     """Nothing is not the same as a message without content."""
     inbox = Inbox()
     inbox.put(b"")
-    await inbox.wait()
+    await arrival(inbox)
     assert inbox.take() == b""
 
 
@@ -55,12 +56,12 @@ async def test_an_empty_message_is_an_item():
 async def test_a_reader_that_is_cancelled_leaves_the_inbox_usable():
     """The next one waits as if there had been none."""
     inbox = Inbox()
-    waiting = asyncio.ensure_future(inbox.wait())
+    waiting = asyncio.ensure_future(arrival(inbox))
     await asyncio.sleep(0)
     waiting.cancel()
     await asyncio.wait([waiting])
     inbox.put(b"1")
-    await inbox.wait()
+    await arrival(inbox)
     assert all_of(inbox) == [b"1"]
 
 
@@ -80,7 +81,7 @@ def test_nothing_is_lost_or_reordered_between_threads():
         from_thread, from_loop, sent = [], [], 0
         while len(from_thread) < count or len(from_loop) < sent:
             async with asyncio.timeout(10):
-                await inbox.wait()
+                await arrival(inbox)
             for item in all_of(inbox):
                 (from_thread if item.startswith(b"t") else from_loop).append(item)
             if sent < 1000:
@@ -112,7 +113,7 @@ def test_every_item_of_a_thread_wakes_the_reader():
             items = []
             while not items:  # the wake-up of an item that was found without it may still be on its way
                 async with asyncio.timeout(10):
-                    await inbox.wait()
+                    await arrival(inbox)
                 items = all_of(inbox)
             assert items == [b"%d" % number]
             taken.release()

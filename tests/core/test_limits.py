@@ -4,6 +4,7 @@ import pytest
 
 from core.support import HANG_UP, Driver, connected, dtmf, media, play, speech, start, stop, streaming
 from smartflo_bridge.core.incoming import UnknownEvent
+from smartflo_bridge.core.ledger import Ledger
 from smartflo_bridge.core.limits import AUTO_CONNECTED_SECONDS, STOP_WAIT_SECONDS, Limits
 from smartflo_bridge.core.session import Input
 from smartflo_bridge.core.settings import SessionSettings
@@ -132,6 +133,98 @@ def test_a_late_tick_ends_a_call_too():
     assert call.give(dtmf("1")) == ["deliver dtmf 1", "close limit 1000"]
 
 
+# --- Floods
+
+
+@pytest.mark.parametrize("sign", [dtmf("1"), media(b"\x11"), UnknownEvent("x"), connected()])
+def test_a_flood_of_messages(sign: Input):
+    """At 200 a second it lasts as long as it likes, and 400 at once are a burst; more are a flood."""
+    call = Driver(bad_message_budget=10_000)
+    call.give(connected(), start())
+    for number in range(2_000):
+        call.oversleep(until=number / 200)
+        call.give(sign)
+    assert call.session.ledger.anomalies["message_flood"] == 0
+    call.give(*[sign] * 390)
+    assert not call.session.is_over
+    assert "close limit 1008" in call.give(*[sign] * 10)
+    assert call.session.ledger.anomalies["message_flood"] == 1
+
+
+def test_a_flood_before_the_start():
+    """The rate holds in every state, for what cannot be read too."""
+    call = Driver(bad_message_budget=10_000)
+    assert "close limit 1008" in call.give(*[Malformed("bad")] * 401)
+    call = Driver()
+    assert "close limit 1008" in call.give(*[connected()] * 401)
+
+
+def test_audio_that_comes_too_fast():
+    """Four times real time lasts as long as it likes; 20 s at once are a burst, and more is a flood."""
+    call = streaming()
+    for number in range(1_000):
+        call.oversleep(until=number / 40)
+        call.give(media())
+    assert not call.session.is_over
+    call = streaming()
+    call.give(*[media(b"\x11" * 8_000)] * 20)
+    assert not call.session.is_over
+    assert call.give(media(b"\x11"))[-1] == "close limit 1008"
+    assert call.session.ledger.anomalies == {"audio_flood": 1}
+    assert call.session.ledger.balanced
+
+
+def test_five_times_real_time_is_a_flood_after_a_while():
+    """The bucket empties at the difference: twenty seconds of audio, at one second's worth a second."""
+    call = streaming()
+    number = 0
+    while not call.session.is_over:
+        number += 1
+        call.oversleep(until=number / 50)
+        call.give(media())
+    assert call.now == pytest.approx(20, abs=0.5)
+
+
+@pytest.mark.parametrize("seconds", [2, 10, 30, 59])
+@pytest.mark.parametrize("cadence_ms", [20, 100])
+def test_a_line_that_stalls_is_no_flood(seconds: int, cadence_ms: int):
+    """All of what a platform had in store comes at once, or close together, and the call goes on at its old pace."""
+    call = streaming()
+    frame = media(b"\x11" * 8 * cadence_ms)
+    for number in range(1_000 // cadence_ms):
+        call.oversleep(until=number * cadence_ms / 1_000)
+        call.give(frame)
+    call.oversleep(until=1 + seconds)
+    for _ in range(seconds * 1_000 // cadence_ms):
+        call.oversleep(until=call.now + 0.000_01)
+        call.give(frame)
+    for _ in range(3_000 // cadence_ms):
+        call.oversleep(until=call.now + cadence_ms / 1_000)
+        call.give(frame)
+    assert not call.session.is_over
+
+
+def test_marks_between_audio_cost_it_nothing():
+    """Time passes for audio too while other messages come."""
+    call = streaming()
+    for number in range(1_000):
+        call.oversleep(until=number / 10 + 0.099)
+        call.give(dtmf("1"))
+        call.oversleep(until=number / 10 + 0.1)
+        call.give(media(b"\x11" * 2_400))
+    assert not call.session.is_over
+
+
+def test_other_speeds():
+    """Both limits are settings."""
+    call = streaming(max_messages_per_second=10, max_audio_speed=1)
+    assert call.give(*[dtmf("1")] * 19)[-1] == "deliver dtmf 1"
+    assert call.give(dtmf("1"))[-1] == "close limit 1008"
+    call = streaming(max_audio_speed=1)
+    assert call.give(media(b"\x11" * 40_000))[-1] == "deliver media"
+    assert call.give(media(b"\x11" * 8_000))[-1] == "close limit 1008"
+
+
 # --- Deadlines
 
 
@@ -156,7 +249,7 @@ def test_the_deadline_is_the_earliest_clock():
 
 def test_the_limits_by_themselves():
     """What is broken is said once it is, and not before."""
-    limits = Limits(SessionSettings())
+    limits = Limits(SessionSettings(), Ledger())
     limits.await_connected(0.0)
     assert [limits.connected_is_due(0.4), limits.connected_is_due(0.5), limits.connected_is_due(0.6)] == [
         False,

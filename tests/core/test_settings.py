@@ -19,6 +19,8 @@ def test_the_defaults():
         "queue_seconds": 60.0,
         "mark_slack_seconds": 2.0,
         "bad_message_budget": 20,
+        "max_messages_per_second": 200.0,
+        "max_audio_speed": 4.0,
     }
 
 
@@ -35,6 +37,8 @@ def test_the_defaults():
         ("packet_seconds", [0.02, 0.1], [0, 0.019, 1.1, -1, float("nan")]),
         ("queue_seconds", [0.2, 3_600], [0, 0.1, 3_601, float("nan")]),
         ("bad_message_budget", [0, 20, 10**6], [-1, 1.5, "20"]),
+        ("max_messages_per_second", [0.1, 200, 100_000], [0, -1, 100_001, "200", float("nan"), None]),
+        ("max_audio_speed", [1, 4.0, 10_000], [0.9, 0, 10_001, float("inf"), float("nan")]),
     ],
 )
 def test_bounds(key: str, good: list[object], bad: list[object]):

@@ -3,11 +3,11 @@
 import asyncio
 import errno
 import logging
-import multiprocessing
 import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -58,23 +58,22 @@ def test_of_many_threads_one_is_first(used):
             assert sorted(use.value for use in uses) == ["first"] + ["repeated"] * 15
 
 
-def _spend_all(directory: str, results: "multiprocessing.Queue[int]") -> None:
-    used = UsedTokens(Path(directory), 0.0)
-    tokens = [replace(TOKEN, nonce=number.to_bytes(12, "big")) for number in range(500)]
-    results.put(sum(used.spend(token) is Use.FIRST for token in tokens))
+SPENDER = """
+import sys
+from pathlib import Path
+from smartflo_bridge.server.tokens import CallToken
+from smartflo_bridge.server.used_tokens import Use, UsedTokens
+used = UsedTokens(Path(sys.argv[1]), 0.0)
+tokens = [CallToken(int(sys.argv[2]), number.to_bytes(12, "big"), "c1") for number in range(500)]
+print(sum(used.spend(token) is Use.FIRST for token in tokens))
+"""
 
 
 def test_of_many_bridges_one_is_first(tmp_path):
     """Four processes try to use the same 500 tokens at once: each token is used once."""
-    context = multiprocessing.get_context("spawn")
-    results = context.Queue()
-    processes = [context.Process(target=_spend_all, args=(str(tmp_path / "used"), results)) for _ in range(4)]
-    for process in processes:
-        process.start()
-    firsts = [results.get(timeout=30) for _ in processes]
-    for process in processes:
-        process.join(10)
-    assert sum(firsts) == 500
+    command = [sys.executable, "-c", SPENDER, str(tmp_path / "used"), str(NOW)]
+    spenders = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    assert sum(int(spender.communicate(timeout=30)[0]) for spender in spenders) == 500
 
 
 @pytest.mark.parametrize("trouble", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.EIO])

@@ -80,7 +80,6 @@ class Call:
         self._recent = recent
         self._utterance: Utterance | None = None
         self._sequence = itertools.count(1)
-        self._is_reading = False
         self._is_over = asyncio.Event()
 
     def __repr__(self) -> str:
@@ -97,14 +96,7 @@ class Call:
         Raises:
             HandlerError: two tasks read the events at once.
         """
-        if self._is_reading:
-            msg = "the events of a call are read by one task at a time"
-            raise HandlerError(msg)
-        self._is_reading = True
-        try:
-            event = await self._delivery.take()
-        finally:
-            self._is_reading = False
+        event = await self._delivery.take()
         if event is None:
             raise StopAsyncIteration
         return event
@@ -184,12 +176,12 @@ class Call:
             HandlerError: a rate or encoding that cannot be played.
         """
         utterance = self._continue(rate_hz, encoding)
-        if isinstance(audio, AsyncIterable):
-            async for piece in audio:
-                if not await utterance.play(piece):
-                    return False
-            return True
-        return await utterance.play(audio)
+        if isinstance(audio, bytes) or not isinstance(audio, AsyncIterable):  # an ABC is slow to ask
+            return await utterance.play(audio)
+        async for piece in audio:
+            if not await utterance.play(piece):
+                return False
+        return True
 
     def utterance(self, rate_hz: int = SAMPLE_RATE_HZ, encoding: Encoding = "pcm") -> Utterance:
         """Begin an utterance to be fed by another task: after an interrupt, what that task still feeds is dropped."""
@@ -241,10 +233,11 @@ class Call:
         self.metadata.update(values)
 
     def mute_recording(self) -> None:
-        """Keep both voices out of the recording, if there is one, until `unmute_recording`: for card numbers and the like.
+        """Keep both voices and all keys out of recordings and captures until `unmute_recording`: for card numbers and the like.
 
-        What is said from now on is silence in it, and so is what is played meanwhile, even if it is heard later. It takes
-        its place among the call's other commands: after the audio queued before it, before that queued after it.
+        What is said from now on is silence in them, and so is what is played meanwhile, even if it is heard later; a key has
+        no digit. It takes its place among the call's other commands: after the audio queued before it, before that queued
+        after it. The handler itself still has everything.
 
         Raises:
             CallEnded: the call is over.
@@ -252,7 +245,7 @@ class Call:
         self._requests.post(MuteRecording(is_muted=True))
 
     def unmute_recording(self) -> None:
-        """Let the recording have both voices again, from now on.
+        """Let recordings and captures have both voices and the keys again, from now on.
 
         Raises:
             CallEnded: the call is over.

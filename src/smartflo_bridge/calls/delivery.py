@@ -3,19 +3,25 @@
 Two bounded parts without a lock, each with one writer. `ready` is what the handler takes from: the actor appends, the
 handler pops. `backlog` is the actor's alone; what does not fit into `ready` waits there, and when it holds more audio
 than allowed, its oldest audio goes, counted. Start, dtmf, mark and stop are never dropped: a slow handler costs the
-quality of its own call, not memory and not a key press.
+quality of its own call, and not a key press. One that leaves a thousand of them costs the call itself, not memory.
 """
 
 import asyncio
 from collections import deque
+from contextlib import suppress
 
 from smartflo_bridge.calls.home import HandlerLoop
 from smartflo_bridge.core.audio import SAMPLE_RATE_HZ
 from smartflo_bridge.core.effects import HandlerEvent
+from smartflo_bridge.core.errors import HandlerError
 from smartflo_bridge.core.incoming import MediaEvent
 
 READY_EVENTS = 8
 """How many events the handler can take without the actor's help: 0.8 s at the platform's cadence."""
+
+
+MAX_WAITING_EVENTS = 1024
+"""Key presses and marks that may wait: 20 s of a key held down at the fastest that the platform's cadence could send."""
 
 
 class Delivery:
@@ -27,27 +33,36 @@ class Delivery:
     """
 
     def __init__(self, home: HandlerLoop, max_seconds: float) -> None:
-        self._home = home
+        self._post = None if home.is_main else home.post
         self._actor_loop = asyncio.get_running_loop()
         self._max_bytes = round(max_seconds * SAMPLE_RATE_HZ)
         self._ready: deque[HandlerEvent] = deque()
         self._backlog: deque[HandlerEvent] = deque()
         self._backlog_bytes = 0
+        self._backlog_events = 0  # that are no audio
         self._is_finished = False
         self._is_waiting = False
         self._waiter: asyncio.Future[None] | None = None
 
     # --- The actor's side
 
+    @property
+    def is_overfull(self) -> bool:
+        """True if so much waits that may not be dropped that the call is to end."""
+        return self._backlog_events > MAX_WAITING_EVENTS
+
     def put(self, event: HandlerEvent) -> int:
         """Add an event; return how many bytes of older audio had to go for it."""
         if not self._backlog and len(self._ready) < READY_EVENTS:
             self._ready.append(event)
-            self._notify()
+            if self._is_waiting:
+                self._notify()
             return 0
         self._backlog.append(event)
         if isinstance(event, MediaEvent):
             self._backlog_bytes += len(event.media.payload)
+        else:
+            self._backlog_events += 1
         self._refill()
         return self._drop_excess()
 
@@ -59,11 +74,14 @@ class Delivery:
     def abandon(self) -> int:
         """Empty the queue; return how many bytes of audio the handler never took."""
         self._is_finished = True
-        left = [*self._ready, *self._backlog]
-        self._ready.clear()
+        left_bytes = sum(len(event.media.payload) for event in self._backlog if isinstance(event, MediaEvent))
         self._backlog.clear()
+        with suppress(IndexError):  # the handler takes too, until nothing is left: each event goes to one of us
+            while True:
+                event = self._ready.popleft()
+                left_bytes += len(event.media.payload) if isinstance(event, MediaEvent) else 0
         self._notify()
-        return sum(len(event.media.payload) for event in left if isinstance(event, MediaEvent))
+        return left_bytes
 
     def _drop_excess(self) -> int:
         dropped = 0
@@ -81,21 +99,35 @@ class Delivery:
             event = self._backlog.popleft()
             if isinstance(event, MediaEvent):
                 self._backlog_bytes -= len(event.media.payload)
+            else:
+                self._backlog_events -= 1
             self._ready.append(event)
         self._notify()
 
     def _notify(self) -> None:
         if self._is_waiting:
             self._is_waiting = False
-            self._home.post(self._wake)
+            if self._post is None:
+                self._wake()
+            else:
+                self._post(self._wake)
 
     # --- The handler's side
 
     async def take(self) -> HandlerEvent | None:
-        """Return the next event; None when the call is over and all its events have been taken."""
-        while not self._ready:
+        """Return the next event; None when the call is over and all its events have been taken.
+
+        Raises:
+            HandlerError: another task is waiting already.
+        """
+        while True:
+            with suppress(IndexError):  # empty; or it is being abandoned while we look
+                return self._ready.popleft()
             if self._is_finished and not self._backlog and not self._ready:
                 return None
+            if self._waiter is not None:
+                msg = "the events of a call are read by one task at a time"
+                raise HandlerError(msg)
             self._waiter = asyncio.get_running_loop().create_future()
             self._is_waiting = True
             # The actor looks at the flag after it has added something: look again, now that the flag is set.
@@ -108,7 +140,6 @@ class Delivery:
                 await self._waiter
             finally:
                 self._waiter = None
-        return self._ready.popleft()
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

@@ -16,7 +16,7 @@ from smartflo_bridge.calls.requests import Requests
 from smartflo_bridge.calls.setup import CallSetup
 from smartflo_bridge.core.audio import SAMPLE_RATE_HZ
 from smartflo_bridge.core.effects import HandlerEvent, Outcome, Termination
-from smartflo_bridge.core.errors import CallEnded
+from smartflo_bridge.core.errors import AgentError, CallEnded
 from smartflo_bridge.core.incoming import MediaEvent, StartEvent
 from smartflo_bridge.core.session import Session
 from smartflo_bridge.core.signals import HandlerDone
@@ -41,6 +41,7 @@ class Handling:
         self._delivery = Delivery(setup.home, setup.inbound_seconds)
         self._recent: deque[bytes] = deque()
         self._recent_bytes = 0
+        self._max_recent_bytes = round(setup.recent_seconds * SAMPLE_RATE_HZ)
         self._running: concurrent.futures.Future[None] | None = None
         self.is_done = asyncio.Event()
         self.call = Call(
@@ -61,6 +62,11 @@ class Handling:
         if isinstance(event, MediaEvent):
             self._remember(event.media.payload)
         return self._delivery.put(event)
+
+    @property
+    def is_stuck(self) -> bool:
+        """True if more waits for the handler than may."""
+        return self._delivery.is_overfull
 
     def answer(self, ticket: int, outcome: Outcome) -> None:
         """Hand over the answer to a request."""
@@ -91,16 +97,19 @@ class Handling:
 
     async def _handle(self) -> None:
         """Run the user's code, on its loop: the one place that catches everything, because the code is not ours."""
-        has_failed = False
+        has_failed = agent_lost = False
         try:
             await self._setup.handler(self.call)
             self.call.finish_speaking()
+        except AgentError as error:  # the handler has done for the caller what could be done
+            agent_lost = True
+            _log.warning(line("agent lost", stream_sid=self.call.stream_sid, reason=error))
         except (Exception, SystemExit, asyncio.CancelledError) as error:  # noqa: BLE001 - the house's only one
             has_failed = not _is_end_of_call(error)
             if has_failed:
                 _log.exception(line("handler failed", stream_sid=self.call.stream_sid))
         finally:
-            self._post(HandlerDone(failed=has_failed))
+            self._post(HandlerDone(failed=has_failed, agent_lost=agent_lost))
 
     async def _is_done_within(self, seconds: float) -> bool:
         try:
@@ -113,7 +122,7 @@ class Handling:
     def _remember(self, ulaw: bytes) -> None:
         self._recent.append(ulaw)
         self._recent_bytes += len(ulaw)
-        while self._recent_bytes > self._setup.recent_seconds * SAMPLE_RATE_HZ:
+        while self._recent_bytes > self._max_recent_bytes:
             self._recent_bytes -= len(self._recent.popleft())
 
 

@@ -157,7 +157,7 @@ class _Recording:
             return
         if self._stereo is None:
             if isinstance(event, StartEvent) and event.sid is not None:
-                self._sids = (event.sid, event.details.stream_sid, None)
+                self._sids = event.sids
                 self._numbers = (event.from_number, event.to_number)
                 self._stereo = Stereo(now)
             return

@@ -12,9 +12,9 @@ import click
 
 from smartflo_bridge.config import DEFAULT_FILE, Config, load_config
 from smartflo_bridge.core.errors import ConfigError
+from smartflo_bridge.credentials import read_secrets
 from smartflo_bridge.server.access import MIN_TOKEN_CHARACTERS, read_signers, token_in
 from smartflo_bridge.server.resolver import stream_url_of
-from smartflo_bridge.server.secret_file import read_secrets
 from smartflo_bridge.server.tokens import NONCE_BYTES, CallToken, Flaw, check_token, sign_token
 from smartflo_bridge.server.used_tokens import used_token_dir, was_used
 

@@ -1,9 +1,12 @@
-"""The clocks of a call that have nothing to do with audio: how long it may be silent, not begin, or last.
+"""The limits of a call by the clock: how long it may be silent, not begin, or last, and how fast it may come in.
 
 All by our own clock. Limits that depend on the peer's messages have failed elsewhere.
 """
 
-from smartflo_bridge.core.effects import Close, Termination
+from smartflo_bridge.core.audio import SAMPLE_RATE_HZ
+from smartflo_bridge.core.effects import Close, Send, Termination
+from smartflo_bridge.core.ledger import Ledger
+from smartflo_bridge.core.outgoing import ConnectedEvent
 from smartflo_bridge.core.settings import SessionSettings
 
 AUTO_CONNECTED_SECONDS = 0.5
@@ -13,32 +16,75 @@ STOP_WAIT_SECONDS = 2.0
 """How long the platform has to answer our `end` with its `stop`; protocol.md, section 5."""
 
 
+MESSAGE_BURST_SECONDS = 2.0
+"""How long a peer may send at twice its allowed rate: 400 messages at once at 200 a second; reliability, section 8."""
+
+AUDIO_WINDOW_SECONDS = 5.0
+"""Over which audio may come at the allowed speed; reliability, section 8: `audio_rate_max`."""
+
+MESSAGES_PER_SECOND = 50
+"""The platform's own pace, at its shortest cadence of 20 ms."""
+
+
+class Allowance:
+    """How much may still come: a bucket that fills at the allowed rate, up to a burst.
+
+    After a silence it may hold more than the burst: what a peer that kept its own pace has in store when the network
+    lets it through again. So a line that stalls for ten seconds costs no call.
+    """
+
+    def __init__(self, per_second: float, burst: float, own_pace: float) -> None:
+        self._per_second = per_second
+        self._burst = burst
+        self._own_pace = own_pace
+        self._left = burst
+
+    def take(self, amount: float, silence_seconds: float) -> bool:
+        """Take so much, so long after the last; return False if that is more than there was."""
+        left = self._left
+        filled = min(left + silence_seconds * self._per_second, self._burst + silence_seconds * self._own_pace)
+        self._left = max(left, filled) - amount
+        return self._left >= 0
+
+
 class Limits:
     """What the clock alone brings about. Times are the session's: seconds since the connection was accepted."""
 
-    def __init__(self, settings: SessionSettings) -> None:
+    def __init__(self, settings: SessionSettings, ledger: Ledger) -> None:
         self._settings = settings
+        self._ledger = ledger
         self._last_heard = 0.0
+        self._flood: Close | None = None
+        messages, bytes_ = settings.max_messages_per_second, settings.max_audio_speed * SAMPLE_RATE_HZ
+        self._messages = Allowance(messages, messages * MESSAGE_BURST_SECONDS, MESSAGES_PER_SECOND)
+        self._audio = Allowance(bytes_, bytes_ * AUDIO_WINDOW_SECONDS, SAMPLE_RATE_HZ)
         self._connected_due: float | None = None
         self._stop_due: float | None = None
+        self.due = 0.0  # a lower bound of `deadline`, which costs nothing: before then no limit can be broken
 
     @property
     def awaits_stop(self) -> bool:
         """True once we have said `end`."""
         return self._stop_due is not None
 
-    def hear(self, now: float) -> None:
-        """Note that the peer has said anything at all."""
-        self._last_heard = now
+    def hear(self, now: float, audio_bytes: int = 0) -> None:
+        """Note that the peer has said anything at all, and how much audio was in it."""
+        silence_seconds, self._last_heard = now - self._last_heard, now
         self._connected_due = None
+        if not self._messages.take(1, silence_seconds):
+            self._note_flood("message_flood", "too many messages")
+        if not self._audio.take(audio_bytes, silence_seconds):
+            self._note_flood("audio_flood", "audio comes too fast")
 
     def await_connected(self, now: float) -> None:
         """Say `connected` ourselves if the peer stays silent."""
         self._connected_due = now + AUTO_CONNECTED_SECONDS
+        self.due = 0.0
 
     def await_stop(self, now: float) -> None:
         """Give the platform its time to answer `end`."""
         self._stop_due = now + STOP_WAIT_SECONDS
+        self.due = 0.0
 
     def deadline(self, *, is_streaming: bool) -> float:
         """Return when the next of these clocks runs out."""
@@ -48,6 +94,14 @@ class Limits:
         if self._connected_due is not None and self._connected_due < due:
             due = self._connected_due
         return due if self._stop_due is None else min(due, self._stop_due)
+
+    def fallen_due(self, now: float, *, is_streaming: bool) -> Close | Send | None:
+        """Return what the clocks ask for by now, and find out when they will ask again."""
+        asked: Close | Send | None = self.broken(now, is_streaming=is_streaming)
+        if asked is None and self.connected_is_due(now):
+            asked = Send(ConnectedEvent())
+        self.due = self.deadline(is_streaming=is_streaming)
+        return asked
 
     def connected_is_due(self, now: float) -> bool:
         """Return True, once, when it is time to say `connected` first."""
@@ -59,6 +113,8 @@ class Limits:
     def broken(self, now: float, *, is_streaming: bool) -> Close | None:
         """Return how the call ends because of its clocks; None while all is well."""
         settings = self._settings
+        if self._flood is not None:
+            return self._flood
         if self._stop_due is not None and now >= self._stop_due:
             return Close(Termination.HUNG_UP, 1000, "")
         if now >= settings.max_call_seconds:
@@ -68,3 +124,8 @@ class Limits:
         if now >= self._last_heard + settings.idle_seconds:
             return Close(Termination.LIMIT, 1001, "nothing heard")
         return None
+
+    def _note_flood(self, kind: str, reason: str) -> None:
+        self._ledger.anomalies[kind] += 1
+        self._flood = Close(Termination.LIMIT, 1008, reason)
+        self.due = 0.0

@@ -40,6 +40,8 @@ class SessionSettings(msgspec.Struct, frozen=True, kw_only=True):
     queue_seconds: Annotated[float, Meta(ge=0.2, le=3600)] = 60.0
     mark_slack_seconds: Seconds = 2.0
     bad_message_budget: Annotated[int, Meta(ge=0)] = 20
+    max_messages_per_second: Annotated[float, Meta(gt=0, le=100_000)] = 200.0
+    max_audio_speed: Annotated[float, Meta(ge=1, le=10_000)] = 4.0
 
     def __post_init__(self) -> None:
         """Refuse a packet so long that the platform could run dry before the next one may leave.

@@ -32,17 +32,27 @@ class PeerLost(_Signal, frozen=True, tag="peer_lost"):
     reason: str = ""
     broke_protocol: bool = False
 
+    @property
+    def is_normal(self) -> bool:
+        """True for the codes with which the platform ends a call; 1006 is our library's word for no close at all."""
+        return self.code in (1000, 1001, 1005)
+
 
 class HandlerDone(_Signal, frozen=True, tag="handler_done"):
-    """The handler has returned, or failed."""
+    """The handler has returned, or failed; or its voice agent did, and it has said what there was to say."""
 
     failed: bool = False
+    agent_lost: bool = False
 
 
 class Refused(_Signal, frozen=True, tag="refused"):
     """The bridge will not serve this stream. `reason` is said to the platform with close code 1008."""
 
     reason: str
+
+
+class HandlerStuck(_Signal, frozen=True, tag="handler_stuck"):
+    """More key presses and marks wait for the handler than may: it takes nothing, or too slowly for what comes."""
 
 
 class Undelivered(_Signal, frozen=True, tag="undelivered"):
@@ -56,4 +66,4 @@ class Drained(_Signal, frozen=True, tag="drained"):
     """The time that a draining bridge gave its live calls is over."""
 
 
-Signal = Opened | Tick | Malformed | PeerLost | HandlerDone | Refused | Undelivered | Drained
+Signal = Opened | Tick | Malformed | PeerLost | HandlerDone | HandlerStuck | Refused | Undelivered | Drained

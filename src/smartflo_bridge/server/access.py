@@ -14,7 +14,7 @@ from urllib.parse import unquote
 
 from smartflo_bridge.config import Config
 from smartflo_bridge.core.errors import ConfigError
-from smartflo_bridge.server.secret_file import read_secrets
+from smartflo_bridge.credentials import read_secrets
 from smartflo_bridge.server.tokens import MIN_SECRET_CHARACTERS, CallToken, Flaw, check_token
 from smartflo_bridge.server.used_tokens import Use, UsedTokens
 

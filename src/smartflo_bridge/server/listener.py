@@ -23,15 +23,12 @@ from smartflo_bridge.log import line
 from smartflo_bridge.server.access import Access, Verdict
 from smartflo_bridge.server.admission import Admission
 from smartflo_bridge.server.answers import METHOD_NOT_ALLOWED, TRY_AGAIN, answer, make_headers
-from smartflo_bridge.server.connection import CLOSE_SECONDS, GuardedConnection, WebSocketPeer
+from smartflo_bridge.server.connection import CLOSE_SECONDS, MAX_MESSAGE_BYTES, GuardedConnection, WebSocketPeer
 from smartflo_bridge.server.doorway import Doorway
 from smartflo_bridge.server.resolver import Resolver
 from smartflo_bridge.server.sockets import BACKLOG
 from smartflo_bridge.server.status import HEALTH_PATH, Status
 from smartflo_bridge.server.tokens import CallToken
-
-MAX_MESSAGE_BYTES = 64 * 1024
-"""A media message has 1.2 kB; reliability, section 8: `max_size`."""
 
 WRITE_LIMIT_BYTES = 16 * 1024
 """About 1.3 s of 100 ms messages; reliability, section 8: `write_limit`."""
@@ -150,8 +147,10 @@ async def open_listener(
     """Serve calls on a listening socket; `run` is given the peer of each admitted connection."""
 
     async def serve_call(connection: ServerConnection) -> None:
+        assert isinstance(connection, GuardedConnection)
         peer = WebSocketPeer(connection)
-        if isinstance(connection, GuardedConnection) and connection.is_refused:
+        if connection.is_refused:
+            connection.ignore()
             await peer.close(1008, "no valid token")
             return
         task = asyncio.current_task()
@@ -168,6 +167,7 @@ async def open_listener(
         admission=gate.admission,
         open_doorway=gate.open_doorway,
         write_deadline_seconds=config.write_deadline_seconds,
+        fast_frames=config.fast_frames,
     )
     server = await serve(
         serve_call,
@@ -181,7 +181,7 @@ async def open_listener(
         server_header=None,
         open_timeout=config.open_seconds,
         ping_interval=config.ping_seconds,
-        ping_timeout=None,  # whether the platform answers pings is unknown: the write deadline and the idle limit judge
+        ping_timeout=None,  # whether the platform answers pings is unknown: the first pong sets it; see the connection
         close_timeout=CLOSE_SECONDS,
         max_size=MAX_MESSAGE_BYTES,
         write_limit=WRITE_LIMIT_BYTES,

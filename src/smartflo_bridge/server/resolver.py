@@ -17,9 +17,9 @@ import msgspec
 
 from smartflo_bridge.config import Config
 from smartflo_bridge.core.errors import ConfigError
+from smartflo_bridge.credentials import read_secrets
 from smartflo_bridge.server.access import MIN_TOKEN_CHARACTERS, Access, Verdict, pairs_of, read_signers
 from smartflo_bridge.server.plain_http import PlainRequest
-from smartflo_bridge.server.secret_file import read_secrets
 from smartflo_bridge.server.tokens import MAX_CALL_ID_BYTES, NONCE_BYTES, CallToken, sign_token
 
 _PUBLIC_URL = re.compile(r"wss?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?")

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from smartflo_bridge.agents.lookup import Agent
 from smartflo_bridge.calls.actor import run_call
 from smartflo_bridge.calls.home import Handler, HandlerLoop
 from smartflo_bridge.calls.registry import Registry
@@ -108,8 +109,9 @@ async def serving(config: Config, config_dir: Path, handler: Handler | None = No
     Raises:
         ConfigError: something in the configuration cannot work here.
     """
-    is_built_in = handler is None and config.handler in BUILT_IN
-    chosen = handler or find_handler(config.handler)
+    agent = Agent(config.agent, config_dir) if config.agent and handler is None else None
+    is_built_in = handler is None and config.handler in BUILT_IN  # as it is with an agent
+    chosen = handler or (agent.open() if agent else find_handler(config.handler))
     registry = Registry(config.max_calls)
     entrance = open_entrance(config, config_dir, registry)
     captures = _capture_writer(config)
@@ -143,7 +145,7 @@ async def serving(config: Config, config_dir: Path, handler: Handler | None = No
             path=config.path,
             tls="yes" if tls else None,
             health_port=service.health_port,
-            handler=config.handler if handler is None else "given",
+            handler=_name_of_handler(config, agent) if handler is None else "given",
         )
     )
     try:
@@ -151,12 +153,16 @@ async def serving(config: Config, config_dir: Path, handler: Handler | None = No
             yield service
     finally:
         await _stop(config, service, entrance.status, listener, probes)
-        if not home.stop(1.0):
+        if not home.stop(1.0) or not (agent is None or agent.close(1.0)):
             _log.warning("a handler blocks its thread; it is left alone")
         for writer in (captures, recordings):
             if writer is not None:
                 writer.close()
         _log.info(line("stopped", calls_served=registry.calls_served))
+
+
+def _name_of_handler(config: Config, agent: Agent | None) -> str:
+    return config.handler if agent is None else f"agent:{agent.kind}"
 
 
 @contextmanager

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from smartflo_bridge.config import Config
 from smartflo_bridge.core.errors import ConfigError
+from smartflo_bridge.credentials import find_file, open_secret
 from smartflo_bridge.log import line
-from smartflo_bridge.server.secret_file import find_file, open_secret
 
 WATCH_SECONDS = 60.0
 """Between two looks at the files: whoever renews a certificate does so days before it expires."""

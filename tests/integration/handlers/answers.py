@@ -8,7 +8,7 @@ import random
 import sys
 import time
 
-from smartflo_bridge import Call
+from smartflo_bridge import Call, MediaEvent
 
 FRAME_BYTES = 160
 SPOKEN = bytes(0x11 if byte in (0x00, 0x7F, 0x80, 0xFF) else byte for byte in range(256))
@@ -41,10 +41,24 @@ async def speak(call: Call) -> None:
     await listen(call)
 
 
+async def echo(call: Call) -> None:
+    """Play back what comes, byte for byte."""
+    async for event in call:
+        if isinstance(event, MediaEvent):
+            await call.play(event.ulaw, encoding="ulaw")
+
+
 async def fail(call: Call) -> None:
     """Raise, once the caller presses a key."""
     await _key(call)
     raise RuntimeError("this handler fails on purpose")
+
+
+async def fail_at(call: Call) -> None:
+    """Raise at the first event of the kind that the parameter `event` names."""
+    async for event in call:
+        if type(event).__name__.lower() == f"{call.custom_parameters['event']}event":
+            raise RuntimeError("this handler fails on purpose")
 
 
 async def leave(call: Call) -> None:
@@ -102,6 +116,25 @@ async def flood(call: Call) -> None:
     await listen(call)
 
 
+async def speak_without_end(call: Call) -> None:
+    """Play an hour of speech, as fast as it is taken."""
+    second = speech("endless", 1.0)
+    for _ in range(3600):
+        await call.play(second, encoding="ulaw")
+
+
+async def mark_without_waiting(call: Call) -> None:
+    """Place marks in a loop that never awaits anything."""
+    while True:
+        call.mark()
+
+
+async def sleep_over(call: Call) -> None:
+    """Take no event for as long as the parameter `seconds` says, without blocking anything; then echo."""
+    await asyncio.sleep(float(call.custom_parameters["seconds"]))
+    await echo(call)
+
+
 async def _key(call: Call) -> None:
     await call.digits(1, 3600)
 
@@ -109,6 +142,11 @@ async def _key(call: Call) -> None:
 ROLES = {
     "listen": listen,
     "speak": speak,
+    "echo": echo,
+    "fail_at": fail_at,
+    "speak_without_end": speak_without_end,
+    "mark_without_waiting": mark_without_waiting,
+    "sleep_over": sleep_over,
     "fail": fail,
     "leave": leave,
     "block": block,

@@ -22,6 +22,20 @@ def read_secrets(key: str, name: str, config_dir: Path, min_characters: int) -> 
     Raises:
         ConfigError: the file cannot be read, everybody can read it, or it holds no usable secret.
     """
+    file, secrets = credential_lines(key, name, config_dir)
+    word = key.removesuffix("-file").rsplit("-", 1)[-1]  # token, or secret
+    if not secrets or any(len(secret) < min_characters for secret in secrets):
+        msg = f"{key}: {file} holds one {word} a line, each of at least {min_characters} characters"
+        raise ConfigError(msg)
+    return secrets
+
+
+def credential_lines(key: str, name: str, config_dir: Path) -> tuple[Path, list[str]]:
+    """Return the file that a key names, and its lines without blanks and comments.
+
+    Raises:
+        ConfigError: the file cannot be read, or everybody can read it.
+    """
     file = find_file(name, config_dir)
     try:
         with open_secret(key, file) as stream:
@@ -30,12 +44,7 @@ def read_secrets(key: str, name: str, config_dir: Path, min_characters: int) -> 
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
         msg = f"{key}: {file}: {reason}"
         raise ConfigError(msg) from None
-    secrets = [text.strip() for text in lines if text.strip() and not text.lstrip().startswith("#")]
-    word = key.removesuffix("-file").rsplit("-", 1)[-1]  # token, or secret
-    if not secrets or any(len(secret) < min_characters for secret in secrets):
-        msg = f"{key}: {file} holds one {word} a line, each of at least {min_characters} characters"
-        raise ConfigError(msg)
-    return secrets
+    return file, [text.strip() for text in lines if text.strip() and not text.lstrip().startswith("#")]
 
 
 def find_file(name: str, config_dir: Path) -> Path:
