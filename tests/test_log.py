@@ -135,6 +135,7 @@ def test_lines_go_to_standard_error(stream, starts, monkeypatch, capsys):
     logging.getLogger("websockets.server").debug("< GET /vendor-stream?token=secret HTTP/1.1")
     logging.getLogger("asyncio").info("selector")
     logging.getLogger("asyncio").warning("slow")
+    logging.getLogger().handlers[0].close()
     out, err = capsys.readouterr()
     assert out == ""
     first, second = err.splitlines()
@@ -148,4 +149,5 @@ def test_the_level_is_the_configuration_s(capsys):
     set_up_logging("warning")
     logging.getLogger("smartflo_bridge.x").info("quiet")
     logging.getLogger("smartflo_bridge.x").warning("loud")
+    logging.getLogger().handlers[0].close()
     assert capsys.readouterr().err.count("\n") == 1

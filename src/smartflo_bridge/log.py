@@ -8,22 +8,79 @@ from outside.
 import json
 import logging
 import os
+import queue
 import re
 import sys
+import threading
+import time
 from collections.abc import Mapping
+from contextlib import suppress
+from typing import TextIO
 
 from smartflo_bridge.core.audio import FRAME_BYTES
 from smartflo_bridge.core.session import Session
+
+MAX_WAITING_LINES = 10_000
+"""Lines kept while nobody takes them: of a thousand calls and more."""
+
+LAST_WORDS_SECONDS = 1.0
+"""How long the end of the process waits for them to be taken."""
 
 LEVELS = ("debug", "info", "warning", "error")
 
 _PLAIN = re.compile(r"[A-Za-z0-9._:/+@,*-]+")
 
 
+class PatientHandler(logging.Handler):
+    """Writes lines to a stream from a thread of its own, so that a log which nobody reads cannot stop the daemon.
+
+    What does not fit any more is lost, and how much it was is said when the stream is taken up again.
+    """
+
+    def __init__(self, stream: TextIO | None) -> None:
+        super().__init__()
+        self._stream = stream
+        self._lines: queue.Queue[str | None] = queue.Queue(MAX_WAITING_LINES)
+        self._lost = 0
+        self._thread = threading.Thread(target=self._write, name="log", daemon=True)
+        self._thread.start()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Hand a line over."""
+        try:
+            self._lines.put_nowait(self.format(record))
+        except queue.Full:
+            self._lost += 1
+
+    def flush(self) -> None:
+        """Wait until all lines are taken, but not long."""
+        give_up_at = time.monotonic() + LAST_WORDS_SECONDS
+        while self._lines.unfinished_tasks and self._thread.is_alive() and time.monotonic() < give_up_at:
+            time.sleep(0.001)
+
+    def close(self) -> None:
+        """Write what is left, and end the thread; one that nobody reads is left alone."""
+        self.flush()
+        if not self._lines.unfinished_tasks:
+            self._lines.put_nowait(None)
+            self._thread.join(LAST_WORDS_SECONDS)
+        super().close()
+
+    def _write(self) -> None:
+        while (text := self._lines.get()) is not None:
+            lost, self._lost = self._lost, 0
+            with suppress(OSError, ValueError, AttributeError):  # full, closed, or not there at all
+                self._stream.write(f"{text}\n")  # type: ignore[union-attr]
+                if lost:
+                    self._stream.write(f"{line('WARNING the log was full', lines_lost=lost)}\n")  # type: ignore[union-attr]
+                self._stream.flush()  # type: ignore[union-attr]
+            self._lines.task_done()
+
+
 def set_up_logging(level: str) -> None:
     """Log to standard error. Under journald, which stamps the time itself, lines carry none."""
     stamp = "" if os.environ.get("JOURNAL_STREAM") else "%(asctime)s "
-    handler = logging.StreamHandler(sys.stderr)
+    handler = PatientHandler(sys.stderr)
     handler.setFormatter(logging.Formatter(f"{stamp}%(levelname)-7s %(message)s"))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     # The library logs two lines for each probe at INFO, and tokens and messages at DEBUG: ours say what is to be said.

@@ -190,7 +190,7 @@ class Driver:
     def _handle(self, given: Input) -> list[Effect]:
         was_over = self.session.is_over
         effects = self.session.handle(given, self.now)
-        assert self.session.deadline is None or self.session.deadline > self.now, "something is overdue"
+        self._check_deadlines(given)
         assert not was_over or all(isinstance(effect, Reply) for effect in effects), "more than answers after the end"
         closes = [effect for effect in effects if isinstance(effect, Close)]
         assert closes == ([effects[-1]] if self.session.is_over and not was_over else []), "Close is the last, once"
@@ -202,6 +202,13 @@ class Driver:
         assert self.platform.ahead(self.now) <= self.settings.lead_seconds + EXACT_ENOUGH, "ahead of the lead"
         self.effects += effects
         return effects
+
+    def _check_deadlines(self, given: Input) -> None:
+        """Nothing is overdue after a tick; after anything else, no audio is: limits wait for the tick."""
+        session = self.session
+        if not session.is_over:
+            due = session.deadline if isinstance(given, Tick) else session._outbound.due
+            assert due is None or due > self.now, "something is overdue"
 
 
 def streaming(**settings: object) -> Driver:

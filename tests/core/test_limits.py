@@ -127,10 +127,22 @@ def test_the_maximum_holds_before_a_start_and_in_a_goodbye():
 
 
 def test_a_late_tick_ends_a_call_too():
-    """Nobody has to be punctual for a limit to hold; the input that comes late is dealt with first."""
+    """Nobody has to be punctual for a limit to hold; what has come before the tick is dealt with first."""
     call = streaming(max_call_seconds=100)
     call.oversleep(until=1_000)
-    assert call.give(dtmf("1")) == ["deliver dtmf 1", "close limit 1000"]
+    assert call.give(dtmf("1"), Tick()) == ["deliver dtmf 1", "close limit 1000"]
+
+
+@pytest.mark.parametrize("first", [play(b"\x11" * 160), dtmf("1"), connected()])
+def test_a_process_that_stood_still_ends_no_call(first: Input):
+    """After an hour's sleep the handler may be the first to speak: what the caller said meanwhile is still to be taken."""
+    call = streaming(max_call_seconds=10_000)
+    call.oversleep(until=3_600)
+    call.give(first, media(), Tick())
+    assert not call.session.is_over
+    call = Driver()
+    call.oversleep(until=3_600)
+    assert call.give(first, start(), Tick())[-1] != "close limit 1008"
 
 
 # --- Floods

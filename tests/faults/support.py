@@ -80,8 +80,23 @@ class CountedCall:
 
     async def check(self) -> None:
         """Fail unless everything that was said has come back, each byte once and in order, soon."""
-        await until(lambda: len(self.heard) >= len(self.said), HEAR_SECONDS)
+        connection = self.platform.connection
+        async with asyncio.timeout(HEAR_SECONDS):
+            while len(self.heard) < len(self.said):
+                assert not connection.close_code, f"closed with {connection.close_code} {connection.close_reason}"
+                await self.platform.press(
+                    "0"
+                )  # the platform is never silent for long, and the echo is late after a stall
+                await asyncio.sleep(0.1)
         assert self.heard == self.said
+
+    async def stop(self) -> None:
+        """Say `stop` when all has come back; fail unless the daemon closes with 1000 at once."""
+        await self.check()
+        await self.platform.stop()
+        async with asyncio.timeout(SLACK_SECONDS):
+            await self.platform.connection.wait_closed()
+        assert self.platform.connection.close_code == 1000
 
 
 @asynccontextmanager
@@ -112,10 +127,9 @@ async def neighbours(daemon: Daemon, count: int = 3) -> AsyncIterator[list[Count
             for call in calls:
                 call.be_quiet()
             await asyncio.wait(talking)
-        for call, talked in zip(calls, talking, strict=True):
+        for talked in talking:
             talked.result()
-            await call.check()
-            await call.platform.stop()
+        await asyncio.gather(*(call.stop() for call in calls))
     for call in calls:
         end = await asyncio.to_thread(daemon.end_of, call.platform.sid)
         assert end["termination"] == "completed"

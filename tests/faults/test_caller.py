@@ -129,8 +129,7 @@ def test_6_a_line_of_4_kb_a_second_for_a_while(daemon: Daemon, captures: Path) -
             assert len(call.heard) - heard < 8000, "the line was not narrow"
             proxy.down.bytes_per_second = None
             await talking
-            await call.check()
-            await call.platform.stop()
+            await call.stop()
             assert (await end_within(daemon, call.platform, 0))["termination"] == "completed"
             await asyncio.to_thread(account_of, captures, call.platform.sid)
 
@@ -178,8 +177,7 @@ def test_8_a_caller_that_never_answers_pings(pinging: Daemon, captures: Path) ->
         async with neighbours(pinging), counted_call(pinging.url, "own") as call:
             mute_pongs(call.platform)
             await call.talk(6 * PING_SECONDS)
-            await call.check()
-            await call.platform.stop()
+            await call.stop()
             assert (await end_within(pinging, call.platform, 0))["termination"] == "completed"
             await asyncio.to_thread(account_of, captures, call.platform.sid)
 
@@ -195,8 +193,7 @@ def test_8_a_caller_that_answers_no_more_pings(pinging: Daemon, captures: Path) 
             await platform.audio(8000)  # meanwhile it answers the library's pings
             await asyncio.sleep(PING_SECONDS)
             mute_pongs(platform)
-            code, reason = await platform.closed(2 * PING_SECONDS + SLACK_SECONDS)
-            assert (code, reason) == (1011, "keepalive ping timeout")
+            assert await platform.closed(2 * PING_SECONDS + SLACK_SECONDS) == (1006, "")
             end = await end_within(pinging, platform, 0)
             assert end["termination"] == "peer_lost"
             assert float(end["seconds"]) < 6.0
@@ -270,8 +267,7 @@ def test_nothing_is_lost(daemon: Daemon, captures: Path, fault: str) -> None:
                     asyncio.get_running_loop().call_later(0.5, proxy.up.stop_writing)
                     asyncio.get_running_loop().call_later(2.5, proxy.up.flow)
             await call.talk(3.2, cadence_seconds)
-            await call.check()
-            await call.platform.stop()
+            await call.stop()
             assert (await end_within(daemon, call.platform, 1.0))["termination"] == "completed"
             account = await asyncio.to_thread(account_of, captures, call.platform.sid)
             assert account["ledger"]["delivered_bytes"] == account["ledger"]["sent_bytes"] == len(call.said)
@@ -357,8 +353,7 @@ def test_a_corrupt_byte(daemon: Daemon, captures: Path) -> None:
             proxy.up.corrupt_at = proxy.up.read_bytes + 20  # inside the next message's JSON
             await call.platform.speak()
             await call.talk(0.3)
-            await call.check()
-            await call.platform.stop()
+            await call.stop()
             end = await end_within(daemon, call.platform, 0)
             assert end["termination"] == "completed"
             account = await asyncio.to_thread(account_of, captures, call.platform.sid)

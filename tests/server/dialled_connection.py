@@ -91,6 +91,7 @@ class DialledConnection:
             admission=Admission(registry, LoopLag(), TrustedProxies([]), max_new_calls_per_second=1, shed_seconds=1.0),
             open_doorway=lambda: Doorway(None),
             write_deadline_seconds=1.0,
+            ping_seconds=20.0,
             fast_frames=fast_frames,
             ping_interval=None,
         )

@@ -14,7 +14,7 @@ from smartflo_bridge.agents.dialect import Dialect, Endpoint, HttpRequest
 from smartflo_bridge.agents.events import Answer, Failed, HangUpAsked, Ignored, LegEvent, Ready
 from smartflo_bridge.agents.hearing import Hearing
 from smartflo_bridge.agents.message import Message
-from smartflo_bridge.calls.rates import rate_converter
+from smartflo_bridge.calls.rates import RateConverter, rate_converter
 from smartflo_bridge.core.audio import SAMPLE_RATE_HZ, ulaw_to_pcm
 
 MAX_SAID = 1024
@@ -48,8 +48,7 @@ class Line:
         self._said: deque[Message] = deque()
         self._news = asyncio.Event()
         self._hearing: Hearing | None = None
-        hears = dialect.hears
-        self._converter = rate_converter(SAMPLE_RATE_HZ, hears.rate_hz) if hears.encoding == "pcm" else None
+        self._converter: RateConverter | None = None
 
     def say(self, messages: Sequence[Message]) -> None:
         """Have messages sent, behind those that wait."""
@@ -58,7 +57,13 @@ class Line:
             self._news.set()
 
     def listen(self, hearing: Hearing) -> None:
-        """Let the service hear the caller, from what is kept on."""
+        """Let the service hear the caller, from what is kept on, in the format that it wants by now.
+
+        Raises:
+            HandlerError: the format's rate needs numpy, which is not installed.
+        """
+        hears = self.dialect.hears
+        self._converter = rate_converter(SAMPLE_RATE_HZ, hears.rate_hz) if hears.encoding == "pcm" else None
         self._hearing = hearing
         hearing.on_audio = self._news.set
         self._news.set()

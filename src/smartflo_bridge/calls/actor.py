@@ -11,6 +11,7 @@ from typing import assert_never
 
 from smartflo_bridge.calls.handling import Handling
 from smartflo_bridge.calls.inbox import Inbox, Item
+from smartflo_bridge.calls.patience import Patience
 from smartflo_bridge.calls.peer import Peer
 from smartflo_bridge.calls.setup import CallSetup
 from smartflo_bridge.core.effects import Close, Deliver, Effect, HandlerEvent, Notice, Reply, Send
@@ -58,7 +59,7 @@ class _Actor:
         self._clock_ns = setup.clock_ns
         self._taps = setup.open_taps()
         self._began_ns = setup.clock_ns()
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: Patience | None = None
         self._timer_due = math.inf
         self._close: Close | None = None
         self._handling: Handling | None = None  # once the stream has started
@@ -133,7 +134,7 @@ class _Actor:
         # Timers count in ms: round up, or the loop turns until the ms is over.
         delay = math.ceil((deadline - self._now_ns() / 1e9) * 1000) / 1000
         self._timer_due = deadline
-        self._timer = asyncio.get_running_loop().call_later(max(delay, 0), self._tick)
+        self._timer = Patience(max(delay, 0), self._tick)
 
     def _tick(self) -> None:
         self._timer = None

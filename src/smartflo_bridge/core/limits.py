@@ -54,13 +54,13 @@ class Limits:
         self._settings = settings
         self._ledger = ledger
         self._last_heard = 0.0
-        self._flood: Close | None = None
+        self.flood: Close | None = None  # how the call ends, once too much has come too fast
         messages, bytes_ = settings.max_messages_per_second, settings.max_audio_speed * SAMPLE_RATE_HZ
         self._messages = Allowance(messages, messages * MESSAGE_BURST_SECONDS, MESSAGES_PER_SECOND)
         self._audio = Allowance(bytes_, bytes_ * AUDIO_WINDOW_SECONDS, SAMPLE_RATE_HZ)
         self._connected_due: float | None = None
         self._stop_due: float | None = None
-        self.due = 0.0  # a lower bound of `deadline`, which costs nothing: before then no limit can be broken
+        self.due = self.deadline(is_streaming=False)  # or earlier: reading it costs nothing
 
     @property
     def awaits_stop(self) -> bool:
@@ -79,12 +79,12 @@ class Limits:
     def await_connected(self, now: float) -> None:
         """Say `connected` ourselves if the peer stays silent."""
         self._connected_due = now + AUTO_CONNECTED_SECONDS
-        self.due = 0.0
+        self.due = min(self.due, self._connected_due)
 
     def await_stop(self, now: float) -> None:
         """Give the platform its time to answer `end`."""
         self._stop_due = now + STOP_WAIT_SECONDS
-        self.due = 0.0
+        self.due = min(self.due, self._stop_due)
 
     def deadline(self, *, is_streaming: bool) -> float:
         """Return when the next of these clocks runs out."""
@@ -113,8 +113,8 @@ class Limits:
     def broken(self, now: float, *, is_streaming: bool) -> Close | None:
         """Return how the call ends because of its clocks; None while all is well."""
         settings = self._settings
-        if self._flood is not None:
-            return self._flood
+        if self.flood is not None:
+            return self.flood
         if self._stop_due is not None and now >= self._stop_due:
             return Close(Termination.HUNG_UP, 1000, "")
         if now >= settings.max_call_seconds:
@@ -127,5 +127,5 @@ class Limits:
 
     def _note_flood(self, kind: str, reason: str) -> None:
         self._ledger.anomalies[kind] += 1
-        self._flood = Close(Termination.LIMIT, 1008, reason)
+        self.flood = Close(Termination.LIMIT, 1008, reason)
         self.due = 0.0

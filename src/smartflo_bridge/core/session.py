@@ -1,7 +1,8 @@
 """The session: one stream's state machine, a fold over everything that happens to it.
 
-`handle(input, now)` takes an event of the platform, a command of the handler or a signal, and returns what is to be done.
-`deadline` says when it wants a `Tick`. Every `handle` releases what is due, so a busy call cannot starve its own audio.
+`handle(input, now)` takes an event of the platform, a command of the handler or a signal, and returns what is to be
+done. `deadline` says when it wants a `Tick`. Audio that is due is released by every `handle`, so a busy call cannot starve
+it; limits are judged by a `Tick` only, so a process that stood still takes what came before it ends a call for silence.
 The rows are protocol.md's, section 2; our speech is `outbound`'s business.
 
 The caller (`calls.actor`, or a replay) carries out the effects in order. `Close` comes once; what comes after it is only
@@ -85,7 +86,7 @@ class Session:
                 self._take_rarer(given, now)
         if not self.is_over:
             self._effects += self._outbound.release(now)
-            self._keep_time(now)
+            self._keep_time(now, is_tick=isinstance(given, signals.Tick))
         return self._effects
 
     def _take_rarer(self, given: Input, now: float) -> None:
@@ -257,11 +258,11 @@ class Session:
     def _ended_well(self) -> Termination:
         return Termination.HUNG_UP if self._refusal is Refusal.HANGING_UP else Termination.COMPLETED
 
-    def _keep_time(self, now: float) -> None:
-        """Do what the clock alone asks for, and find out when there is more to do."""
+    def _keep_time(self, now: float, *, is_tick: bool) -> None:
+        """Do what the clock alone asks for; limits wait for a tick, so that what came before it is taken before."""
         if self._outbound.farewell_is_over and not self._limits.awaits_stop:
             self._hang_up(now)
-        if now >= self._limits.due and self.state is not State.STOPPED:
+        if now >= self._limits.due and (is_tick or self._limits.flood is not None) and not self.is_over:
             due = self._limits.fallen_due(now, is_streaming=self.state is State.STREAMING)
             if isinstance(due, Close):
                 self._end(now, due)

@@ -14,6 +14,7 @@ from websockets.frames import DATA_OPCODES, CloseCode, Frame
 from websockets.protocol import Event, State
 
 from smartflo_bridge.calls.inbox import Inbox
+from smartflo_bridge.calls.patience import Patience
 from smartflo_bridge.calls.registry import Registry
 from smartflo_bridge.core.signals import PeerLost
 from smartflo_bridge.server.admission import Admission, Place
@@ -65,6 +66,7 @@ class GuardedConnection(ServerConnection):
         admission: Admission,
         open_doorway: Callable[[], Doorway],
         write_deadline_seconds: float,
+        ping_seconds: float,
         fast_frames: bool,
         **kwargs: Any,  # noqa: ANN401
     ) -> None:
@@ -75,7 +77,10 @@ class GuardedConnection(ServerConnection):
         self._place: Place | None = None
         self.address: str | None = None
         self._write_deadline_seconds = write_deadline_seconds
-        self._cut: asyncio.TimerHandle | None = None
+        self._ping_seconds = ping_seconds
+        self._cut: Patience | None = None
+        self._silence: Patience | None = None  # once the peer has answered a ping
+        self._heard_at = 0.0
         self._is_admitted = False
         self._is_lost = False
         self._is_fast = fast_frames
@@ -125,9 +130,7 @@ class GuardedConnection(ServerConnection):
             self._parse_request(data)
         else:
             self._hold(data)
-        if self.pending_pings and self.ping_timeout is not None:
-            # Whoever talks is there: its pong may be behind all the audio that a narrow line has still to carry.
-            super().acknowledge_pings(next(reversed(self.pending_pings)))
+        self._heard_at = self.loop.time()
         if self.transport.get_write_buffer_size() > HARD_WRITE_BYTES:
             self.transport.abort()
 
@@ -218,14 +221,26 @@ class GuardedConnection(ServerConnection):
     def pause_writing(self) -> None:
         """Give a peer that does not read its time, then cut it."""
         super().pause_writing()
-        self._cut = self.loop.call_later(self._write_deadline_seconds, self.transport.abort)
+        self._cut = Patience(self._write_deadline_seconds, self.transport.abort)
 
     def acknowledge_pings(self, data: bytes) -> None:
-        """Take a pong. From now on silence after a ping, as long as between two, is the end; the library's `keepalive`."""
-        is_ours = data in self.pending_pings
+        """Take a pong: from now on this peer is known to answer, and to be gone when it says nothing at all.
+
+        Not a pong alone counts, for that may be behind all the audio that a narrow line has still to carry.
+        """
         super().acknowledge_pings(data)
-        if is_ours:
-            self.ping_timeout = self.ping_interval
+        if self._silence is None:
+            self._bear_silence(2 * self._ping_seconds)
+
+    def _bear_silence(self, seconds: float) -> None:
+        self._silence = Patience(seconds, self._judge_silence)
+
+    def _judge_silence(self) -> None:
+        left = self._heard_at + 2 * self._ping_seconds - self.loop.time()
+        if left > 0:
+            self._bear_silence(left)
+        else:
+            self.transport.abort()
 
     def resume_writing(self) -> None:
         """Let a peer live that reads again."""
@@ -237,6 +252,8 @@ class GuardedConnection(ServerConnection):
     def connection_lost(self, exc: Exception | None) -> None:
         """Give the place free, and say why there will be no more."""
         self._stop_clock()
+        if self._silence is not None:
+            self._silence.cancel()
         self._is_lost = True
         if self._place is not None:
             self._place.leave()

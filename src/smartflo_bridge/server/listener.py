@@ -167,6 +167,7 @@ async def open_listener(
         admission=gate.admission,
         open_doorway=gate.open_doorway,
         write_deadline_seconds=config.write_deadline_seconds,
+        ping_seconds=config.ping_seconds,
         fast_frames=config.fast_frames,
     )
     server = await serve(
@@ -181,7 +182,7 @@ async def open_listener(
         server_header=None,
         open_timeout=config.open_seconds,
         ping_interval=config.ping_seconds,
-        ping_timeout=None,  # whether the platform answers pings is unknown: the first pong sets it; see the connection
+        ping_timeout=None,  # whether the platform answers pings is unknown: the connection judges who has answered one
         close_timeout=CLOSE_SECONDS,
         max_size=MAX_MESSAGE_BYTES,
         write_limit=WRITE_LIMIT_BYTES,
