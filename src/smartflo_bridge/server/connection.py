@@ -165,9 +165,9 @@ class GuardedConnection(ServerConnection):
 
     def process_event(self, event: Event) -> None:
         """Take a frame from the library: the parts of a message are ours, all else is its own business."""
-        if self.request is None and self._place is not None:
-            self._place.leave()  # the first event is the request
         if not isinstance(event, Frame) or event.opcode not in DATA_OPCODES:
+            if self.request is None and self._place is not None:
+                self._place.leave()  # the handshake's: this is the request
             super().process_event(event)
             return
         if self._has_too_many:
