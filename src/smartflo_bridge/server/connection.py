@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 from websockets.asyncio.server import ServerConnection, broadcast
-from websockets.frames import DATA_OPCODES, Frame
+from websockets.frames import DATA_OPCODES, CloseCode, Frame
 from websockets.protocol import Event, State
 
 from smartflo_bridge.calls.inbox import Inbox
@@ -23,6 +23,9 @@ from smartflo_bridge.server.frames import FrameSplitter, text_frame
 
 MAX_MESSAGE_BYTES = 64 * 1024
 """A media message has 1.2 kB; reliability, section 8: `max_size`."""
+
+MAX_FRAGMENTS = 256
+"""Reliability, section 8: `WEBSOCKETS_MAX_FRAGMENTS`, which the library applies only to messages that it puts together."""
 
 HARD_WRITE_BYTES = 256 * 1024
 """What the library may have to write, pongs included, before the connection is cut; reliability, F3."""
@@ -85,6 +88,7 @@ class GuardedConnection(ServerConnection):
         self._request_tail = b""
         self._inbox: Inbox | None = None
         self._fragments: list[bytes] = []
+        self._has_too_many = False
         self.is_refused = False
 
     def admit(self) -> None:
@@ -166,10 +170,22 @@ class GuardedConnection(ServerConnection):
                 self._place.leave()  # the handshake's: this is the request
             super().process_event(event)
             return
+        if self._has_too_many:
+            return
         self._fragments.append(bytes(event.data))
-        if event.fin:
+        if len(self._fragments) > MAX_FRAGMENTS:
+            self._refuse_fragments()
+        elif event.fin:
             message, self._fragments = b"".join(self._fragments), []
             self._accept(message)
+
+    def _refuse_fragments(self) -> None:
+        """End a connection whose message never ends: empty fragments have no size that would be limited (reliability, F4)."""
+        self._has_too_many = True
+        self._fragments.clear()
+        self.protocol.fail(CloseCode.MESSAGE_TOO_BIG, "too many fragments")
+        self.send_data()
+        self.loop.call_later(CLOSE_SECONDS, self.transport.abort)
 
     def _accept(self, message: bytes) -> bool:
         """Put a message into the inbox; return False, and stop reading, where there is no room for another."""
