@@ -71,7 +71,7 @@ class GuardedConnection(ServerConnection):
         **kwargs: Any,  # noqa: ANN401
     ) -> None:
         super().__init__(*args, **kwargs)
-        self._doorway = open_doorway()
+        self._doorway: Doorway | None = open_doorway()  # until the request has been let in
         self._registry = registry
         self._admission = admission
         self._place: Place | None = None
@@ -112,7 +112,7 @@ class GuardedConnection(ServerConnection):
 
     def listen(self, inbox: Inbox) -> None:
         """Put what has come and what will come into the inbox: messages, and at last why there are no more."""
-        self._inbox = inbox
+        self._inbox, self._doorway = inbox, None
         if self._is_lost:
             inbox.put(self._farewell)
         else:
@@ -145,7 +145,8 @@ class GuardedConnection(ServerConnection):
         if self.request is not None:
             self._hold(data)
             return
-        data = self._doorway.pass_through(data, self.transport)
+        if self._doorway is not None:
+            data = self._doorway.pass_through(data, self.transport)
         if not data:
             return
         seen = self._request_tail + data
