@@ -81,17 +81,17 @@ class Dialect:
     """One connection to a service. Subclasses override what their service has.
 
     Attributes:
-        hears: the format in which it is given the caller's audio.
+        hears: the format in which it is given the caller's audio, as agreed when it is ready.
         speaks: the format of its speech, as agreed; `Ready.speaks` may say otherwise.
         awaits_ready: False if the service may be spoken to at once, and says nothing to that effect.
-        notices_barge_in: False if the service does not say when the caller speaks over it: the leg then listens itself.
+        notices_barge_in: False while the service does not say when the caller speaks over it: the leg then listens itself.
         wants_speech_edges: True if it is to be told when the caller's speech begins and ends, as the leg hears it.
     """
 
     hears: AudioFormat = ULAW_8K
     speaks: AudioFormat = ULAW_8K
+    notices_barge_in: bool = True
     awaits_ready: ClassVar[bool] = True
-    notices_barge_in: ClassVar[bool] = True
     wants_speech_edges: ClassVar[bool] = False
 
     # --- The connection
