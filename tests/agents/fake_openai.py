@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from agents.support import MemoryConnection
+from agents.support import MemoryConnection, SocketConnection
 
 pytest.importorskip("openai", reason="the vendor's types are in the extra `dev`")
 from openai.types.realtime import RealtimeClientEvent, RealtimeServerEvent
@@ -79,7 +79,7 @@ class FakeOpenAI:
         self._response: str | None = None
         self._task: asyncio.Task[None] | None = None
 
-    async def serve(self, connection: MemoryConnection) -> None:
+    async def serve(self, connection: MemoryConnection | SocketConnection) -> None:
         """Serve a connection until the bridge closes it."""
         self.connection = connection
         self._say("session.created", session={"type": "realtime", "model": "gpt-realtime"})

@@ -12,6 +12,9 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from websockets.asyncio.server import ServerConnection, broadcast
+from websockets.exceptions import ConnectionClosed
+
 from calls.support import Dialled
 from smartflo_bridge.agents.connection import Closed, DialError
 from smartflo_bridge.agents.dialect import Dialect, Endpoint, HttpRequest, Opening
@@ -172,3 +175,21 @@ def dial_leg(
 
     # In most of the tests nobody at the telephone says a word for long.
     return Dialled(answer, **{"settings": {"idle_seconds": 86400}} | dialled)
+
+
+class SocketConnection:
+    """The service's end of a real connection, with the two methods of a `MemoryConnection` that a played service uses."""
+
+    def __init__(self, connection: ServerConnection) -> None:
+        self._connection = connection
+
+    def say(self, message: Message) -> None:
+        """Send without waiting."""
+        broadcast([self._connection], message)
+
+    async def hear(self) -> Message | None:
+        """Return the bridge's next message, None once it has closed."""
+        try:
+            return await self._connection.recv()
+        except ConnectionClosed:
+            return None

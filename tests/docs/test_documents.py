@@ -11,6 +11,7 @@ import pytest
 
 from docs.support import DOCUMENTS, NOT_RUN, ROOT, Topic, blocks_of, call, daemon, headings_of, slug, without_blocks
 from smartflo_bridge import Call, Termination, UnknownEvent, parse_incoming_event
+from smartflo_bridge.agents.kinds import KINDS
 from smartflo_bridge.captures.format import read_capture
 from smartflo_bridge.cli.main import COMMANDS, main
 from smartflo_bridge.config import Config
@@ -22,7 +23,8 @@ from smartflo_bridge.version import __version__
 
 SOURCE = ROOT / "src" / "smartflo_bridge"
 TREES = [ast.parse(path.read_text()) for path in SOURCE.rglob("*.py")]
-KEYS = {name.replace("_", "-") for name in Config.__struct_fields__}
+KEYS = {name.replace("_", "-") for name in Config.__struct_fields__} | {"kind"}
+KEYS |= {name.replace("_", "-") for kind in KINDS.values() for name in kind.settings.__struct_fields__}
 OPTIONS = {
     option
     for name in COMMANDS
@@ -36,6 +38,7 @@ _FOREIGN = """
 smartflo toml mine polite py conftest stream token wav wave ulaw json README CHANGELOG LICENSE docs tests
 callId fromNumber toNumber call_id customer_number api_key caller_id customer_ring_timeout wss_url customParameters
 accountSid callSid streamSid sequenceNumber mediaFormat sampleRate bitRate bitDepth
+customParameters TwilioFrameSerializer Authorization Bearer the key X Twilio Signature parrot heard_ms dtmf
 Ctrl Upgrade Connection asyncio to_thread time sleep TimeoutStopSec
 """
 FOREIGN = set(_FOREIGN.split())
@@ -116,7 +119,7 @@ def test_commands_that_are_named_exist(document: str) -> None:
 def test_names_of_the_source_exist(document: str) -> None:
     """A file of the package is there, and a name in code font is one of the source's."""
     for code in codes(document):
-        if re.fullmatch(r"(calls|core|server|handlers|captures|simulator|cli)/(\w+\.py)?", code):
+        if re.fullmatch(r"(agents|calls|core|server|handlers|captures|simulator|cli)/(\w+\.py)?", code):
             assert (SOURCE / code).exists(), code
         elif re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*(\(.*\))?", code) and re.search(r"[A-Z_.(]", code):
             names = re.findall(r"[A-Za-z_]\w*", code.partition("(")[0])
@@ -141,8 +144,14 @@ def test_each_block_is_run_by_somebody(document: str) -> None:
     """Blocks outside of README, quick reference and the guide to testing are drawings, or of documents with tests of their own."""
     if document in ("README.md", "docs/quick-reference.md", "docs/testing-a-bot.md"):
         return
+    tested = {
+        "docs/agents.md": {"toml", "python"},
+        "docs/captures.md": {"sh", "toml", "json"},
+        "docs/protocol.md": {"json"},
+        "docs/raw-leg.md": {"json", "python"},
+    }
     kinds = {block.language for block in blocks_of(document)}
-    assert kinds <= {"docs/captures.md": {"sh", "toml", "json"}, "docs/protocol.md": {"json"}}.get(document, {"text"})
+    assert kinds <= tested.get(document, {"text"})
 
 
 def test_nothing_tells_where_it_was_written() -> None:

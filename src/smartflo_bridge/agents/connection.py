@@ -4,6 +4,7 @@ The library's exceptions end here. Tests of the leg have a connection in memory 
 """
 
 import asyncio
+import os
 import socket
 import ssl
 from contextlib import suppress
@@ -207,7 +208,9 @@ def _failure(error: Exception) -> DialError:
         case socket.gaierror():
             return DialError("its name was not found", may_retry=True)
         case OSError():
-            return DialError(f"it cannot be reached: {error.strerror or type(error).__name__}", may_retry=True)
+            # asyncio's own text has the address in it.
+            reason = os.strerror(error.errno) if error.errno else type(error).__name__
+            return DialError(f"it cannot be reached: {reason}", may_retry=True)
         case InvalidHandshake():
             return DialError("it is no WebSocket server", may_retry=True)
         case _:

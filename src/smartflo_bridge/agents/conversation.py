@@ -6,7 +6,7 @@ belong to the call. `leg` keeps the line.
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any, assert_never
 
@@ -17,6 +17,7 @@ from smartflo_bridge.agents.hearing import Hearing
 from smartflo_bridge.agents.line import Line
 from smartflo_bridge.agents.plan import LegPlan, facts_of
 from smartflo_bridge.agents.speaking import Heard, Speaking
+from smartflo_bridge.agents.succession import OpenSuccessor, successor_in_time
 from smartflo_bridge.agents.tools import HANG_UP
 from smartflo_bridge.calls.call import Call
 from smartflo_bridge.core.effects import MarkOutcome
@@ -32,16 +33,11 @@ MAX_TOOL_CALLS = 16
 MAX_SAID = 40
 """What another session is told of the one before: some minutes of talk."""
 
-LEAVING_SECONDS = 20.0
-"""So long before a service closes the connection, another one takes over."""
-
-QUIET_SECONDS = 10.0
-"""How long it then waits for a moment in which nobody speaks."""
+CAUGHT_UP_SECONDS = 0.05
+"""When a message had to be waited for so long, all that the service had sent before has been read."""
 
 After = Line | AgentError | None
 """What follows a line: the one that takes over, why it was lost, or nothing, because the agent has hung up."""
-
-OpenSuccessor = Callable[[], Awaitable[Line | AgentError]]
 
 _Over = asyncio.Future[After]
 
@@ -75,6 +71,7 @@ class Conversation:
         self._jobs: set[asyncio.Task[None]] = set()
         self._answer_timer: asyncio.TimerHandle | None = None
         self._is_mid_speech = False
+        self._is_behind = False  # what is still to be read is older than the last interrupt
         self._hangs_up = False
 
     # --- The call
@@ -102,6 +99,7 @@ class Conversation:
         if not is_speech:
             self._await_answer()
         elif self._is_ours_to_interrupt(line):
+            self._is_behind = self.speaking.is_waiting
             line.say(line.dialect.interrupt())
             self._interrupt(line)
 
@@ -152,22 +150,27 @@ class Conversation:
                             self._start(self._succeed(event.seconds, over, open_successor))
                         else:
                             await self._do(event, line, over)
+                    asked_at = self._loop.time()
                     happened = await line.read()
                     self._hear_answer()
+                    if self._loop.time() > asked_at + CAUGHT_UP_SECONDS:
+                        self._is_behind = False
         except AgentError as error:
             self._end(over, error)
 
     async def _do(self, event: LegEvent, line: Line, over: _Over) -> None:
         match event:
             case events.Speech():
-                self._is_mid_speech = True
-                await self.speaking.play(event)
+                self._is_mid_speech = not self._is_behind
+                if not self._is_behind:
+                    await self.speaking.play(event)
             case events.SpeechDone():
                 self._is_mid_speech = False
                 self.speaking.finish()
                 if self._hangs_up:
                     self._end(over, None)
             case events.BargeIn():
+                self._is_behind = False
                 if not self._hangs_up:
                     self._interrupt(line)
             case events.MarkAsked(name=name):
@@ -245,24 +248,15 @@ class Conversation:
             line.say(line.dialect.tool_result(asked.id, await self._plan.tools.run(asked, self.facts)))
 
     async def _succeed(self, seconds: float, over: _Over, open_successor: OpenSuccessor) -> None:
-        """Have another line take over, in time and in a quiet moment; where there is none, this one goes on to its end."""
-        await asyncio.sleep(seconds - LEAVING_SECONDS)
-        successor = await open_successor()
-        if not isinstance(successor, Line):
-            return
-        try:
-            async with asyncio.timeout(QUIET_SECONDS):
-                while self._is_mid_speech or self.hearing.is_speech:  # noqa: ASYNC110 - nobody announces a quiet moment
-                    await asyncio.sleep(0.1)
-        except TimeoutError:
-            pass
-        except asyncio.CancelledError:
+        """Have another line take over; where there is none, this one goes on to its end."""
+        successor = await successor_in_time(seconds, open_successor, self._is_quiet)
+        if successor is not None and over.done():
             await successor.close()
-            raise
-        if over.done():
-            await successor.close()
-        else:
+        elif successor is not None:
             over.set_result(successor)
+
+    def _is_quiet(self) -> bool:
+        return not self._is_mid_speech and not self.hearing.is_speech
 
     # --- Jobs
 

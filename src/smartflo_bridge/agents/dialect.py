@@ -17,8 +17,8 @@ from smartflo_bridge.agents.events import Failed, HangUpAsked, LegEvent, Transcr
 from smartflo_bridge.agents.formats import ULAW_8K, AudioFormat
 from smartflo_bridge.agents.message import Message
 
-NORMAL_CLOSE = (1000, 1001, 1005)
-"""RFC 6455, 7.4.1: the service has finished; 1005 is a close without a code."""
+NORMAL_CLOSE = (1000, 1005)
+"""RFC 6455, 7.4.1: the service has finished; 1005 is a close without a code. 1001 is a server that is being restarted."""
 
 OUR_FAULT = (1002, 1003, 1007, 1008, 1009, 1010)
 """RFC 6455, 7.4.1: it did not like what we sent, or who we are; the same again will not help."""
