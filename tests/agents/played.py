@@ -2,17 +2,12 @@
 
 A service is realistic in that it takes its speech for heard when its length is over, and unrealistic in that it goes on
 sending pieces of what it has stopped, which the bridge has to drop. It recognises no speech: the test says when the caller
-begins. It serves a connection in memory, or, by `SocketConnection`, a real one.
+begins. It serves a connection in memory, or a real one.
 """
 
 import asyncio
 import itertools
-import json
-from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
-
-from websockets.asyncio.server import ServerConnection
-from websockets.exceptions import ConnectionClosed
 
 from smartflo_bridge.agents.message import Message
 
@@ -26,7 +21,7 @@ PIECE_SECONDS = 0.02
 class ServiceEnd(Protocol):
     """A service's end of a connection."""
 
-    def say(self, message: Message | dict[str, Any]) -> None: ...
+    def say(self, message: Message) -> None: ...
 
     async def hear(self) -> Message | None: ...
 
@@ -148,43 +143,3 @@ class Played:
     def fail(self) -> None:
         """Report that it will never serve this call, in a text that quotes a key: `sk-12345`."""
         raise NotImplementedError
-
-
-class SocketConnection:
-    """A service's end of a real connection."""
-
-    def __init__(self, connection: ServerConnection) -> None:
-        self._connection = connection
-        self._unsent: asyncio.Queue[Message] = asyncio.Queue()
-
-    def say(self, message: Message | dict[str, Any]) -> None:
-        """Have a message sent, behind the others."""
-        self._unsent.put_nowait(json.dumps(message) if isinstance(message, dict) else message)
-
-    async def hear(self) -> Message | None:
-        """Return the bridge's next message, None once it has closed."""
-        try:
-            return await self._connection.recv()
-        except ConnectionClosed:
-            return None
-
-    async def write(self) -> None:
-        """Send what is to be sent, until we are cancelled."""
-        try:
-            while True:
-                await self._connection.send(await self._unsent.get())
-        except ConnectionClosed:
-            pass
-
-
-def over_sockets(serve: Callable[[ServiceEnd], Awaitable[None]]) -> Callable[[ServerConnection], Awaitable[None]]:
-    """Return a handler for `websockets.serve` that serves with what was made for a connection in memory."""
-
-    async def answer(connection: ServerConnection) -> None:
-        ours = SocketConnection(connection)
-        async with asyncio.TaskGroup() as tasks:
-            writing = tasks.create_task(ours.write())
-            await serve(ours)
-            writing.cancel()
-
-    return answer
