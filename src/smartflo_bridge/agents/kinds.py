@@ -4,6 +4,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from smartflo_bridge.agents.dialect import Dialect, Opening
+from smartflo_bridge.agents.elevenlabs import ElevenLabsDialect
+from smartflo_bridge.agents.elevenlabs_session import ElevenLabsSettings
 from smartflo_bridge.agents.gemini import GeminiDialect
 from smartflo_bridge.agents.gemini_session import GeminiSettings
 from smartflo_bridge.agents.openai import OpenAIDialect
@@ -26,6 +28,7 @@ KINDS: dict[str, Kind] = {
     "raw": Kind(RawSettings, RawDialect),
     "openai": Kind(OpenAISettings, OpenAIDialect),
     "gemini": Kind(GeminiSettings, GeminiDialect),
+    "elevenlabs": Kind(ElevenLabsSettings, ElevenLabsDialect),
 }
 
 
