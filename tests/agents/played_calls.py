@@ -33,6 +33,7 @@ class PlayedKind(NamedTuple):
 PLAYED = {
     "gemini": PlayedKind({"greeting": "Hello!", "input_format": "pcm16;8000"}, ("agents.fake_gemini", "FakeGemini")),
     "elevenlabs": PlayedKind({"greeting": "Hello!", "agent_id": "a1"}, ("agents.fake_elevenlabs", "FakeElevenLabs")),
+    "deepgram": PlayedKind({"greeting": "Hello!"}, ("agents.fake_deepgram", "FakeDeepgram")),
 }
 
 

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from smartflo_bridge.agents.deepgram import DeepgramDialect
+from smartflo_bridge.agents.deepgram_session import DeepgramSettings
 from smartflo_bridge.agents.dialect import Dialect, Opening
 from smartflo_bridge.agents.elevenlabs import ElevenLabsDialect
 from smartflo_bridge.agents.elevenlabs_session import ElevenLabsSettings
@@ -29,6 +31,7 @@ KINDS: dict[str, Kind] = {
     "openai": Kind(OpenAISettings, OpenAIDialect),
     "gemini": Kind(GeminiSettings, GeminiDialect),
     "elevenlabs": Kind(ElevenLabsSettings, ElevenLabsDialect),
+    "deepgram": Kind(DeepgramSettings, DeepgramDialect),
 }
 
 
