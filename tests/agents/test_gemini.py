@@ -347,3 +347,20 @@ async def test_a_handle_that_is_refused_is_not_tried_again():
     assert second.greetings == 0
     await dialled.hung_up_on()
     await service.over()
+
+
+@virtual
+async def test_what_plays_on_after_the_turn_is_interrupted_by_us():
+    """The service takes its turn for heard at once, and says nothing of a caller who speaks over the rest of it."""
+    fake = FakeGemini(VOICE[:64000], piece_bytes=32000)
+    service, dialled = dial(GeminiDialect, [fake], GeminiSettings(greeting="Hello!"))
+    await asyncio.sleep(0.5)
+    fake.end_turn()
+    assert "clear" not in [str(message) for message in dialled.peer.sent]
+    await dialled.platform.talk(prompt("goodbye")[:8000])
+    assert [str(message) for message in dialled.peer.sent][-1] == "clear"
+    assert len(dialled.peer.audio) < 32000
+    fake.respond()
+    await until(lambda: VOICE[:16000] in dialled.peer.audio[-32000:], step_seconds=0.1)
+    await dialled.hung_up_on()
+    await service.over()
