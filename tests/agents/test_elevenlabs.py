@@ -303,7 +303,7 @@ async def test_a_rate_without_numpy_is_named(monkeypatch):
         return SameRate()
 
     monkeypatch.setattr("smartflo_bridge.agents.line.rate_converter", without_numpy)
-    fake = FakeElevenLabs(b"", formats=("ulaw_8000", "pcm_16000"))
+    fake = FakeElevenLabs(b"", formats=("pcm_16000", "ulaw_8000"))
     service, dialled = dial(ElevenLabsDialect, [fake], ElevenLabsSettings(agent_id="a1"))
     session = await dialled.over(fails=True)
     assert session.termination.value == "agent_lost"

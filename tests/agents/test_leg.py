@@ -8,7 +8,13 @@ import pytest
 from agents.support import MemoryConnection, Service, dial_leg
 from calls.support import speech, until
 from smartflo_bridge.agents.connection import DialError
+from smartflo_bridge.agents.events import LegEvent, Ready, Speech
+from smartflo_bridge.agents.formats import AudioFormat
+from smartflo_bridge.agents.leg import serve_with
+from smartflo_bridge.agents.message import Message
+from smartflo_bridge.agents.plan import LegPlan
 from smartflo_bridge.agents.raw import RawDialect, RawSettings
+from smartflo_bridge.calls.call import Call
 from smartflo_bridge.core.audio import ulaw_to_pcm
 from smartflo_bridge.core.effects import Termination
 from smartflo_bridge.core.resampling import Resampler
@@ -387,5 +393,88 @@ async def test_garbage_is_passed_over():
     service = Service(serve)
     dialled = dial_leg(service, RawDialect, SETTINGS)
     await until(lambda: heard(dialled, VOICE[:8000]), step_seconds=0.1)
+    await dialled.hung_up_on()
+    await service.over()
+
+
+@virtual
+async def test_another_agent_takes_the_call():
+    """Where the first is lost: it begins anew, and the caller hears no apology."""
+    other = Service(speaks)
+    second = LegPlan(
+        kind="other",
+        settings=SETTINGS,
+        open_dialect=lambda opening: RawDialect(SETTINGS, opening),
+        network=other.network,
+        chance=lambda: 0.5,
+    )
+
+    async def serve_second(call: Call) -> None:
+        await serve_with(second, call)
+
+    service = Service(refusals=(DialError("it answered with HTTP status 401"),))
+    dialled = dial_leg(service, RawDialect, SETTINGS, plan={"fallback": serve_second})
+    await until(lambda: heard(dialled, VOICE), step_seconds=0.1)
+    assert not other.connection.texts()[0]["resumed"]
+    caller = speech(0.5)
+    dialled.platform.speak(caller)
+    await asyncio.sleep(0.1)
+    assert caller in other.connection.sent
+    session = await dialled.hung_up_on()
+    assert session.termination is Termination.COMPLETED
+    assert prompt("apology") not in dialled.peer.audio
+    await other.over()
+
+
+class Peculiar(RawDialect):
+    """A service that says late in which format it hears, counts what it says by items, and wants to be kept alive."""
+
+    awaits_ready = True
+    keep_alive_seconds = 2.0
+    notices_barge_in = False
+
+    def receive(self, message: Message) -> list[LegEvent]:
+        if isinstance(message, bytes):
+            return [Speech(message[1:], chr(message[0]))]
+        events = super().receive(message)
+        if Ready() in events:
+            self.hears = AudioFormat("pcm", 8000)
+        return events
+
+    def tell_heard(self, item: str, heard_ms: int) -> list[Message]:
+        return [f'{{"type":"heard","item":"{item}","ms":{heard_ms}}}']
+
+    def keep_alive(self) -> list[Message]:
+        return ['{"type":"alive"}']
+
+    def interrupt(self) -> list[Message]:
+        return ['{"type":"stopped"}']
+
+
+@virtual
+async def test_what_only_some_services_have():
+    """A format learnt late is obeyed, items are told of one by one, it is kept alive, and we listen for the caller."""
+
+    async def serve(connection: MemoryConnection) -> None:
+        await asyncio.sleep(0.2)
+        connection.say({"type": "ready"})
+        connection.say(b"a" + VOICE[:8000])
+        connection.say(b"b" + VOICE[8000:16000])
+        connection.say(b"c" + VOICE[16000:24000])
+        await idle(connection)
+
+    service = Service(serve)
+    dialled = dial_leg(service, Peculiar, SETTINGS)
+    await asyncio.sleep(1.2)
+    await dialled.platform.talk(prompt("goodbye")[:8000])
+    await asyncio.sleep(0.1)
+    texts = service.connection.texts()
+    (stopped,) = [number for number, text in enumerate(texts) if text["type"] == "stopped"]
+    told = {text["item"]: text["ms"] for text in texts[stopped:] if text["type"] == "heard"}
+    assert told == {"b": pytest.approx(300, abs=200), "c": 0}
+    pcm = b"".join(message for message in service.connection.sent if isinstance(message, bytes))
+    assert pcm == ulaw_to_pcm(prompt("goodbye")[:8000])
+    await asyncio.sleep(3.0)
+    assert kinds(service.connection).count("alive") == 2
     await dialled.hung_up_on()
     await service.over()

@@ -21,7 +21,7 @@ from smartflo_bridge.agents.succession import OpenSuccessor, successor_in_time
 from smartflo_bridge.agents.tools import HANG_UP
 from smartflo_bridge.calls.call import Call
 from smartflo_bridge.core.effects import MarkOutcome
-from smartflo_bridge.core.errors import AgentError, CallEnded
+from smartflo_bridge.core.errors import AgentError, CallEnded, HandlerError
 from smartflo_bridge.core.incoming import DTMFEvent, MediaEvent
 
 GOODBYE_SECONDS = 5.0
@@ -124,15 +124,19 @@ class Conversation:
         """Talk over a line until it is over; return what follows it."""
         self._over = over = self._loop.create_future()
         self._line, self._is_mid_speech, self.has_begun = line, False, True
-        self.speaking.expect(line.dialect.speaks)
-        line.listen(self.hearing)
         try:
+            self.speaking.forget_items()
+            self.speaking.expect(line.dialect.speaks)
+            line.listen(self.hearing)
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
                 self._start(line.write())
+                self._start(_keep_alive(line))
                 self._start(self._read(line, over, open_successor))
                 after: After = await over
                 self._stop_jobs()
+        except HandlerError as error:  # a rate that was only learnt now
+            return AgentError(str(error))
         finally:
             self._line = None
             line.retire()
@@ -155,8 +159,8 @@ class Conversation:
                     self._hear_answer()
                     if self._loop.time() > asked_at + CAUGHT_UP_SECONDS:
                         self._is_behind = False
-        except AgentError as error:
-            self._end(over, error)
+        except (AgentError, HandlerError) as error:
+            self._end(over, error if isinstance(error, AgentError) else AgentError(str(error)))
 
     async def _do(self, event: LegEvent, line: Line, over: _Over) -> None:
         match event:
@@ -223,7 +227,7 @@ class Conversation:
         self.barge_ins += 1
 
         def tell(cut: list[Heard], heard_ms: int) -> None:
-            for heard in cut:
+            for heard in (one for one in cut if one.item):
                 line.say(line.dialect.tell_heard(heard.item, heard.heard_ms))
             line.say(line.dialect.tell_cleared(heard_ms))
 
@@ -279,6 +283,12 @@ class Conversation:
         if self._answer_timer is not None:
             self._answer_timer.cancel()
             self._answer_timer = None
+
+
+async def _keep_alive(line: Line) -> None:
+    while seconds := line.dialect.keep_alive_seconds:
+        await asyncio.sleep(seconds)
+        line.say(line.dialect.keep_alive())
 
 
 def _reach(line: Line, name: str, outcome: MarkOutcome | None) -> None:

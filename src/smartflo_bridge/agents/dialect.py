@@ -81,10 +81,11 @@ class Dialect:
     """One connection to a service. Subclasses override what their service has.
 
     Attributes:
-        hears: the format in which it is given the caller's audio, as agreed when it is ready.
+        hears: the format in which it is given the caller's audio; may be set until it is ready.
         speaks: the format of its speech, as agreed; `Ready.speaks` may say otherwise.
         awaits_ready: False if the service may be spoken to at once, and says nothing to that effect.
         notices_barge_in: False while the service does not say when the caller speaks over it: the leg then listens itself.
+        keep_alive_seconds: how often the service has to be told that we are still there; 0 for never.
         wants_speech_edges: True if it is to be told when the caller's speech begins and ends, as the leg hears it.
     """
 
@@ -93,6 +94,7 @@ class Dialect:
     notices_barge_in: bool = True
     awaits_ready: ClassVar[bool] = True
     wants_speech_edges: ClassVar[bool] = False
+    keep_alive_seconds: ClassVar[float] = 0.0
 
     # --- The connection
 
@@ -117,6 +119,10 @@ class Dialect:
         if code in NORMAL_CLOSE:
             return HangUpAsked()
         return Failed(f"connection closed with {code}" if code else "connection lost", may_retry=code not in OUR_FAULT)
+
+    def keep_alive(self) -> list[Message]:
+        """Return what says that we are still there; only where `keep_alive_seconds` is set."""
+        return []
 
     def end(self) -> list[Message]:
         """Return what is said last: the call is over, or another connection has taken its place."""
@@ -146,7 +152,7 @@ class Dialect:
         return []
 
     def tell_heard(self, item: str, heard_ms: int) -> list[Message]:
-        """Return what tells that only so much of an item was heard, because it was interrupted."""
+        """Return what tells that only so much of an item was heard, because it was interrupted. Items have names here."""
         return []
 
     def tell_cleared(self, heard_ms: int) -> list[Message]:
