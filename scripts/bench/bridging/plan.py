@@ -21,7 +21,7 @@ FEW, MANY = 25, 125
 """Calls of which the memory is compared: no start is in what they differ by."""
 BEHIND_US = 700_000
 """In the seconds of a run, a bridge that is given half as much again as it can do gets later than this."""
-SETTLE_SECONDS = 2.0
+SETTLE_SECONDS = 1.5
 """Until all legs are there, the slowest of them pipecat's."""
 
 
@@ -75,7 +75,9 @@ def load_on(served: Running, load: Load, bridge: Bridge | None, journal: Journal
     """Put a load on a bridge that runs, or (None) on the agent itself."""
     is_exact = bridge is None or bridge.is_exact
     path = "/twilio" if bridge is None else load.path
-    asked = replace(load, is_smooth=True, is_counting=not is_exact, path=path, settle_seconds=SETTLE_SECONDS)
+    asked = replace(
+        load, is_smooth=True, is_counting=not is_exact, path=path, settle_seconds=SETTLE_SECONDS, warm_up_seconds=0.6
+    )
     seen = run_load(asked, served.port, [served.pid])
     journal.note(served.name, seen)
     return seen
