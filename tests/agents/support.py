@@ -51,13 +51,13 @@ class MemoryConnection:
             self._incoming.popleft()
         return item
 
-    async def send(self, message: Message) -> bool:
+    async def send(self, *messages: Message) -> bool:
         while self.is_deaf and not self.is_gone:
             await asyncio.sleep(0.01)
         if self.is_gone:
             return False
-        self.sent.append(message)
-        self._unread.append(message)
+        self.sent.extend(messages)
+        self._unread.extend(messages)
         self._arrived.set()
         return True
 

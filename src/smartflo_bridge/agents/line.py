@@ -20,6 +20,9 @@ from smartflo_bridge.core.audio import SAMPLE_RATE_HZ, ulaw_to_pcm
 MAX_SAID = 1024
 """Messages, audio apart, that wait for a service which does not read. It is cut for that within seconds anyway."""
 
+MAX_BATCH = 8
+"""Messages in one write, at most: a chunk of the platform's makes five of Twilio's."""
+
 LAST_WORDS_SECONDS = 0.2
 """How long a service may take to read what is said last."""
 
@@ -77,8 +80,8 @@ class Line:
         while True:
             await self._news.wait()
             self._news.clear()
-            while (message := self._next()) is not None:
-                if not await self._connection.send(message):
+            while messages := self._batch():
+                if not await self._connection.send(*messages):
                     return
 
     async def read(self) -> list[LegEvent]:
@@ -121,13 +124,12 @@ class Line:
             pass
         await self._connection.close()
 
-    def _next(self) -> Message | None:
-        if not self._said and self._hearing is not None and (ulaw := self._hearing.take()):
+    def _batch(self) -> list[Message]:
+        """Return what is sent next: what was said, else one piece of the caller's audio, be it several messages."""
+        while not self._said and self._hearing is not None and (ulaw := self._hearing.take()):
             audio = ulaw if self._converter is None else self._converter.convert(ulaw_to_pcm(ulaw))
             self._said.extend(self.dialect.hear(audio))
-            if not self._said:
-                return self._next()
-        return self._said.popleft() if self._said else None
+        return [self._said.popleft() for _ in range(min(len(self._said), MAX_BATCH))]
 
 
 async def open_line(network: Network, dialect: Dialect, timeout_seconds: float) -> Line:
