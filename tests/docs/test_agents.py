@@ -6,7 +6,9 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
 from docs.support import ROOT, Block, blocks_of, without_blocks
@@ -17,7 +19,10 @@ from smartflo_bridge.agents.lookup import Agent
 from smartflo_bridge.agents.raw import RawDialect, RawSettings
 from smartflo_bridge.config import load_config
 
-BLOCKS = blocks_of("docs/agents.md")
+PAGES = {path.stem: f"docs/agents/{path.name}" for path in (ROOT / "docs" / "agents").glob("*.md")}
+"""Kinds with a page of their own."""
+
+BLOCKS = [block for document in ("docs/agents.md", *PAGES.values()) for block in blocks_of(document)]
 TABLES = [block for block in BLOCKS if block.language == "toml"]
 CODE = next(block for block in BLOCKS if block.language == "python")
 
@@ -38,22 +43,28 @@ def test_each_table_is_a_configuration_that_works(
     Agent(config.agent, tmp_path)
 
 
+def defaults_of(kind: str) -> dict[str, Any]:
+    """Return the keys of a kind that have a default, with it."""
+    fields = msgspec.structs.fields(KINDS[kind].settings)
+    return {field.name.replace("_", "-"): field.default for field in fields if field.default is not msgspec.NODEFAULT}
+
+
 def test_every_key_of_every_kind_is_shown() -> None:
     """In a table of its kind, or among those that all share; those that are said to be defaults are."""
     shown: dict[str, set[str]] = {}
     for block in TABLES:
         table = tomllib.loads(block.text)["agent"]
         shown.setdefault(table["kind"], set()).update(table)
-        if "model" in table:
-            defaults = KINDS[table.pop("kind")].settings()
-            del table["key-file"]
-            for key, value in table.items():
-                assert value == getattr(defaults, key.replace("-", "_")), key
+        defaults = defaults_of(table["kind"])
+        if "url" in table and "url" in defaults:
+            for key in table.keys() & defaults.keys() - {"key-file"}:
+                assert table[key] == defaults[key], key
     shared = shown["raw"] | {"fallback-agent"}
     for name, kind in KINDS.items():
         keys = {field.replace("_", "-") for field in kind.settings.__struct_fields__}
         assert keys <= shown[name] | shared, name
-        assert f"\n## {name}\n" in without_blocks("docs/agents.md"), name
+        page, heading = (PAGES[name], f"# {name}\n") if name in PAGES else ("docs/agents.md", f"\n## {name}\n")
+        assert heading in without_blocks(page), name
 
 
 def test_the_tools_are_tools() -> None:

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from smartflo_bridge.agents.dialect import Dialect, Opening
+from smartflo_bridge.agents.gemini import GeminiDialect
+from smartflo_bridge.agents.gemini_session import GeminiSettings
 from smartflo_bridge.agents.openai import OpenAIDialect
 from smartflo_bridge.agents.openai_session import OpenAISettings
 from smartflo_bridge.agents.raw import RawDialect, RawSettings
@@ -23,6 +25,7 @@ KINDS: dict[str, Kind] = {
     "twilio": Kind(TwilioSettings, TwilioDialect),
     "raw": Kind(RawSettings, RawDialect),
     "openai": Kind(OpenAISettings, OpenAIDialect),
+    "gemini": Kind(GeminiSettings, GeminiDialect),
 }
 
 

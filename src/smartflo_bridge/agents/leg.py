@@ -133,12 +133,16 @@ class _Leg:
         retries.begin(self._loop.time())
         while True:
             began = self._loop.time()
+            opening = self._opening()
             self._dials += 1
             try:
                 line = await open_line(
-                    plan.network, plan.open_dialect(self._opening()), min(OPEN_SECONDS, retries.left_seconds(began))
+                    plan.network, plan.open_dialect(opening), min(OPEN_SECONDS, retries.left_seconds(began))
                 )
             except DialError as error:
+                if opening.handle is not None and not error.may_retry:  # perhaps the handle is what it does not take
+                    self._talk.handle = None
+                    continue
                 pause = retries.pause_seconds(error, self._loop.time(), plan.chance())
                 if pause is None:
                     return error
