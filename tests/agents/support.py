@@ -178,10 +178,11 @@ def dial_leg(
 
 
 class SocketConnection:
-    """The service's end of a real connection, with the two methods of a `MemoryConnection` that a played service uses."""
+    """The service's end of a real connection, with the methods of a `MemoryConnection` that a played service uses."""
 
     def __init__(self, connection: ServerConnection) -> None:
         self._connection = connection
+        self._closing: asyncio.Task[None] | None = None
 
     def say(self, message: Message) -> None:
         """Send without waiting."""
@@ -193,3 +194,7 @@ class SocketConnection:
             return await self._connection.recv()
         except ConnectionClosed:
             return None
+
+    def lose(self, code: int, reason: str = "") -> None:
+        """Close it."""
+        self._closing = asyncio.get_running_loop().create_task(self._connection.close(code, reason))

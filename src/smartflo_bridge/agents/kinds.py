@@ -8,6 +8,7 @@ from smartflo_bridge.agents.gemini import GeminiDialect
 from smartflo_bridge.agents.gemini_session import GeminiSettings
 from smartflo_bridge.agents.openai import OpenAIDialect
 from smartflo_bridge.agents.openai_session import OpenAISettings
+from smartflo_bridge.agents.pipecat import PipecatDialect, PipecatSettings
 from smartflo_bridge.agents.raw import RawDialect, RawSettings
 from smartflo_bridge.agents.settings import AgentSettings
 from smartflo_bridge.agents.twilio import TwilioDialect, TwilioSettings
@@ -26,6 +27,7 @@ KINDS: dict[str, Kind] = {
     "raw": Kind(RawSettings, RawDialect),
     "openai": Kind(OpenAISettings, OpenAIDialect),
     "gemini": Kind(GeminiSettings, GeminiDialect),
+    "pipecat": Kind(PipecatSettings, PipecatDialect),
 }
 
 
