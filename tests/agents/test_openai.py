@@ -214,7 +214,8 @@ def test_a_response_that_failed_is_a_failure():
 @pytest.mark.parametrize(
     "message",
     ["", "{", "[]", "5", b"\xff\xfe", "[" * 50_000, '{"type":5}', '{"type":"response.output_audio.delta"}', "{}",
-     '{"type":"response.done","response":[]}', '{"type":"error","error":"x"}', '{"type":"session.updated"}'],
+     '{"type":"response.done","response":[]}', '{"type":"response.done","response":{"output":5}}',
+     '{"type":"response.done","response":{"output":[5,{"type":"function_call"}]}}', '{"type":"error","error":"x"}', '{"type":"session.updated"}'],
 )  # fmt: skip
 def test_no_message_breaks_it(message):
     """Whatever comes, it returns events."""
@@ -412,6 +413,22 @@ async def test_it_fails_at_any_moment(moment, way):
         await until(lambda: fakes[1].made and VOICE[:16000] in dialled.platform.heard(), step_seconds=0.1)
         await dialled.hung_up_on()
         assert prompt("apology") not in dialled.peer.audio
+    await service.over()
+
+
+@virtual
+async def test_another_session_is_not_told_of_the_first_one_s_speech():
+    """The caller talks over what is left of it: it is silenced, and the new session has nothing to truncate."""
+    fakes = [FakeOpenAI(VOICE[:32000]), FakeOpenAI(VOICE[:8000])]
+    service, dialled = dial(fakes, keys={"greeting": "Hello!"})
+    await asyncio.sleep(1.0)
+    service.connection.lose()
+    await asyncio.sleep(0.5)
+    fakes[1].caller_speaks()
+    await asyncio.sleep(0.1)
+    assert dialled.peer.transcript[-1] == "clear"
+    assert fakes[1].truncated == []
+    await dialled.hung_up_on()
     await service.over()
 
 

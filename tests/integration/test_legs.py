@@ -1,6 +1,7 @@
 """Calls to voice agents over real connections, judged by the referee: bots of other people, and services that are played."""
 
 import asyncio
+import logging
 import time
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -69,8 +70,12 @@ def test_a_bot_like_twilio_s_sample_runs_unchanged() -> None:
     assert (start["streamSid"][:2], start["callSid"][:2]) == ("MZ", "CA")
 
 
-def test_openai_over_real_connections(tmp_path: Path) -> None:
-    """Greeted, talked over, answered, a tool called, and hung up on, at the speed of a real service."""
+def test_openai_over_real_connections(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Greeted, talked over, answered, a tool called, and hung up on, at the speed of a real service.
+
+    Neither the key nor a number nor what was said is in the log, however much it says.
+    """
+    caplog.set_level(logging.DEBUG, "smartflo_bridge")
     (tmp_path / "openai.key").write_text("sk-secret-of-the-test\n")
     fake = FakeOpenAI(VOICE[:24000], delta_bytes=3200)
 
@@ -101,6 +106,11 @@ def test_openai_over_real_connections(tmp_path: Path) -> None:
     ((_, heard_ms),) = fake.truncated
     assert heard_ms == pytest.approx(1450, abs=250)
     assert built_in_voice()[:8000] in bytes(fake.heard)
+    (ended,) = [record.message for record in caplog.records if record.message.startswith("leg ended")]
+    assert " kind=openai dials=1 " in ended
+    assert " barge_ins=1 " in ended
+    for secret in ("sk-secret", plan.from_number, plan.to_number, "What the agent said"):
+        assert secret not in caplog.text
 
 
 def test_the_call_outlives_its_service() -> None:

@@ -125,6 +125,7 @@ class Conversation:
         self._over = over = self._loop.create_future()
         self._line, self._is_mid_speech, self.has_begun = line, False, True
         try:
+            self.speaking.forget_items()
             self.speaking.expect(line.dialect.speaks)
             line.listen(self.hearing)
             async with asyncio.TaskGroup() as tasks:

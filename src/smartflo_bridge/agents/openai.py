@@ -198,7 +198,9 @@ class OpenAIDialect(Dialect):
             failed = self._fail(_at(response, "status_details", "error"))
             return [*ended, failed]
         if not is_stale:
-            calls = [_tool_call(item) for item in response.get("output") or () if _at(item, "type") == "function_call"]
+            output = response.get("output")
+            items = output if isinstance(output, list) else []
+            calls = [_tool_call(item) for item in items if _at(item, "type") == "function_call"]
             self._pending_calls.update(call.id for call in calls)
             ended += calls
         if self._owes_response and self._response is None:

@@ -89,6 +89,12 @@ class Speaking:
         self._judge = FormatJudge(speaks)
         self._convert_from(speaks)
 
+    def forget_items(self) -> None:
+        """Let no connection be told of what was said on another: it knows none of those items."""
+        for queued in self._items:
+            queued.item = ""
+        self._rest_item = ""
+
     async def play(self, speech: Speech) -> None:
         """Queue speech, waiting while the queue is full. What is interrupted meanwhile is dropped.
 
