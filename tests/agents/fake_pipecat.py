@@ -4,6 +4,7 @@ It is unrealistic in that it speaks faster than real time, and in that it greets
 A bot of pipecat itself is called in `integration/test_pipecat.py`.
 """
 
+import atexit
 import audioop
 import functools
 import json
@@ -23,6 +24,7 @@ class Types:
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, bufsize=1
         )
+        atexit.register(self._end)
 
     def take(self, message: Message) -> dict[str, Any]:
         """Return what a bot makes of a message of the bridge; fail if its types have no such member."""
@@ -38,6 +40,9 @@ class Types:
     def rtvi(self, model: str, **fields: Any) -> bytes:
         """Return an RTVI message of a bot, by the name of its model."""
         return self.make(model, fields=fields)
+
+    def _end(self) -> None:
+        self._process.communicate()
 
     def _ask(self, **order: Any) -> dict[str, Any]:
         assert self._process.stdin is not None

@@ -18,6 +18,19 @@ PIECE_SECONDS = 0.02
 """Between two pieces; a piece is longer than that."""
 
 
+def extras(model: object, path: str = "") -> list[str]:
+    """Return the members that a vendor's types (pydantic's models) do not know, anywhere inside."""
+    if isinstance(model, list):
+        return [extra for item in model for extra in extras(item, path)]
+    fields = getattr(type(model), "model_fields", None)
+    if fields is None:
+        return []
+    found = [f"{path}.{name}" for name in getattr(model, "model_extra", None) or {}]
+    for name in fields:
+        found += extras(getattr(model, name), f"{path}.{name}")
+    return found
+
+
 class ServiceEnd(Protocol):
     """A service's end of a connection."""
 

@@ -34,6 +34,8 @@ class PlayedKind(NamedTuple):
 
 PLAYED = {
     "gemini": PlayedKind({"greeting": "Hello!", "input_format": "pcm16;8000"}, ("agents.fake_gemini", "FakeGemini")),
+    "elevenlabs": PlayedKind({"greeting": "Hello!", "agent_id": "a1"}, ("agents.fake_elevenlabs", "FakeElevenLabs")),
+    "deepgram": PlayedKind({"greeting": "Hello!"}, ("agents.fake_deepgram", "FakeDeepgram")),
     "pipecat": PlayedKind(
         {"url": "ws://127.0.0.1:8765/", "input_rate_hz": 8000, "output_rate_hz": 8000},
         ("agents.fake_pipecat", "FakePipecat"),

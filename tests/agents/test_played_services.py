@@ -177,11 +177,11 @@ async def test_it_fails_at_any_moment(kind, moment, way):
 @each
 @pytest.mark.parametrize(
     "message",
-    ["", "{", "[]", "5", b"\xff\xfe", b"", "[" * 50_000, "{}", '{"type":5}', '{"type":"no such thing","x":[1,{}]}'],
+    ["", "{", "[]", "5", b"", "[" * 50_000, "{}", '{"type":5}', '{"type":"no such thing","x":[1,{}]}'],
 )
 @virtual
 async def test_a_message_that_nobody_understands_does_no_harm(kind, message):
-    """It is passed over, and the call goes on."""
+    """It is passed over, and the call goes on. Binary garbage is not among them: to some services it is speech."""
     fake = PLAYED[kind].player()(VOICE[:8000])
     service, dialled = dial_kind(kind, [fake])
     await until(lambda: hasattr(fake, "connection"))

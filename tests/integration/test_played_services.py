@@ -1,19 +1,23 @@
 """Calls to the played services over real connections, judged by the referee."""
 
 import asyncio
+import json
+from http import HTTPStatus
 from pathlib import Path
 
 import pytest
-from websockets.asyncio.server import ServerConnection
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.http11 import Request, Response
 
 from agents.played_calls import PLAYED
 from agents.support import SocketConnection
 from integration.daemon import on_uvloop
-from integration.legs import call_bot, check
+from integration.legs import call_agent, check
 from smartflo_bridge.handlers.ivr import prompt
 from smartflo_bridge.simulator.mix import built_in_voice
 from smartflo_bridge.simulator.plan import CallPlan, Speak
 from smartflo_bridge.simulator.progress import EndedBy
+from smartflo_bridge.simulator.report import CallReport
 
 VOICE = prompt("menu")[:24000]
 CALLER = built_in_voice()[:8000]
@@ -25,9 +29,18 @@ def test_a_call_keeps_all_rules(kind: str, tmp_path: Path) -> None:
     (tmp_path / "agent.key").write_text("secret-of-the-test\n")
     fake = PLAYED[kind].player()(VOICE, piece_bytes=3200)
 
+    seen: list[str] = []
+
+    def sign(connection: ServerConnection, request: Request) -> Response | None:
+        """Answer those that ask for an address first, as a service does; note the headers of all."""
+        seen.extend(request.headers.values())
+        if "/get-signed-url" not in request.path:
+            return None
+        port = connection.local_address[1]
+        signed = json.dumps({"signed_url": f"ws://127.0.0.1:{port}/?signature=1"})
+        return connection.respond(HTTPStatus.OK, signed)
+
     async def answer(connection: ServerConnection) -> None:
-        assert connection.request is not None
-        assert "secret-of-the-test" in "".join(connection.request.headers.values())
         turns = asyncio.create_task(take_turns())
         await fake.serve(SocketConnection(connection))
         await turns
@@ -42,9 +55,17 @@ def test_a_call_keeps_all_rules(kind: str, tmp_path: Path) -> None:
         fake.respond()
 
     plan = CallPlan(actions=(Speak(1.2, CALLER),), linger_seconds=20.0)
-    keys = {name.replace("_", "-"): value for name, value in PLAYED[kind].keys.items() if name != "url"}
-    report = on_uvloop(call_bot(answer, plan, kind=kind, **{"key-file": str(tmp_path / "agent.key")}, **keys))
+    keys = {name.replace("_", "-"): value for name, value in PLAYED[kind].keys.items()}
+
+    async def main() -> CallReport:
+        async with serve(answer, "127.0.0.1", 0, process_request=sign) as server:
+            url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+            agent = {"kind": kind, "url": url, "key-file": str(tmp_path / "agent.key")}
+            return await call_agent(keys | agent, plan)
+
+    report = on_uvloop(main())
     check(report)
+    assert any("secret-of-the-test" in value for value in seen)
     assert report.ended_by is EndedBy.BRIDGE
     assert report.counts.clears == 1
     assert VOICE in report.heard

@@ -3,7 +3,11 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from smartflo_bridge.agents.deepgram import DeepgramDialect
+from smartflo_bridge.agents.deepgram_session import DeepgramSettings
 from smartflo_bridge.agents.dialect import Dialect, Opening
+from smartflo_bridge.agents.elevenlabs import ElevenLabsDialect
+from smartflo_bridge.agents.elevenlabs_session import ElevenLabsSettings
 from smartflo_bridge.agents.gemini import GeminiDialect
 from smartflo_bridge.agents.gemini_session import GeminiSettings
 from smartflo_bridge.agents.openai import OpenAIDialect
@@ -27,6 +31,8 @@ KINDS: dict[str, Kind] = {
     "raw": Kind(RawSettings, RawDialect),
     "openai": Kind(OpenAISettings, OpenAIDialect),
     "gemini": Kind(GeminiSettings, GeminiDialect),
+    "elevenlabs": Kind(ElevenLabsSettings, ElevenLabsDialect),
+    "deepgram": Kind(DeepgramSettings, DeepgramDialect),
     "pipecat": Kind(PipecatSettings, PipecatDialect),
 }
 
