@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from agents.played import Played
 from agents.support import Service, dial_leg
 from calls.support import Dialled
-from smartflo_bridge.agents.dialect import Dialect, Opening
+from smartflo_bridge.agents.dialect import Dialect, HttpRequest, Opening
 from smartflo_bridge.agents.kinds import KINDS
 from smartflo_bridge.agents.settings import AgentSettings
 
@@ -41,6 +41,7 @@ PLAYED = {
         ("agents.fake_pipecat", "FakePipecat"),
         has_tools=False,
     ),
+    "ultravox": PlayedKind({"greeting": "Hello!"}, ("agents.fake_ultravox", "FakeUltravox")),
 }
 
 
@@ -53,7 +54,10 @@ def dial(
     async def serve(connection: Any) -> None:
         await left.pop(0).serve(connection)
 
-    service = Service(serve)
+    def answer(request: HttpRequest) -> bytes:
+        return left[0].answer(request)
+
+    service = Service(serve, answer=answer)
     return service, dial_leg(service, dialect, settings, plan=plan)
 
 

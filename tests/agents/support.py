@@ -113,14 +113,21 @@ class Service:
     Args:
         serve: serves one connection; None accepts it and says nothing.
         refusals: what happens to the first dials instead.
+        answer: what is asked over HTTP is answered so.
     """
 
-    def __init__(self, serve: Serve | None = None, refusals: tuple[DialError, ...] = ()) -> None:
+    def __init__(
+        self,
+        serve: Serve | None = None,
+        refusals: tuple[DialError, ...] = (),
+        answer: Callable[[HttpRequest], bytes] = lambda _: b"{}",
+    ) -> None:
         self.connections: list[MemoryConnection] = []
         self.dialled_at: list[float] = []
         self.requests: list[HttpRequest] = []
         self.refusals = deque(refusals)
         self._serve = serve
+        self._answer = answer
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
@@ -144,7 +151,7 @@ class Service:
 
     async def _ask(self, request: HttpRequest, timeout_seconds: float) -> bytes:
         self.requests.append(request)
-        return b"{}"
+        return self._answer(request)
 
     async def over(self) -> None:
         """Let what serves come to its end; raise what went wrong in it."""

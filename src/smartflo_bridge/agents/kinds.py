@@ -16,6 +16,8 @@ from smartflo_bridge.agents.pipecat import PipecatDialect, PipecatSettings
 from smartflo_bridge.agents.raw import RawDialect, RawSettings
 from smartflo_bridge.agents.settings import AgentSettings
 from smartflo_bridge.agents.twilio import TwilioDialect, TwilioSettings
+from smartflo_bridge.agents.ultravox import UltravoxDialect
+from smartflo_bridge.agents.ultravox_session import UltravoxSettings
 from smartflo_bridge.tables import ConfigKeyError, struct_from
 
 
@@ -34,6 +36,7 @@ KINDS: dict[str, Kind] = {
     "elevenlabs": Kind(ElevenLabsSettings, ElevenLabsDialect),
     "deepgram": Kind(DeepgramSettings, DeepgramDialect),
     "pipecat": Kind(PipecatSettings, PipecatDialect),
+    "ultravox": Kind(UltravoxSettings, UltravoxDialect),
 }
 
 
