@@ -22,6 +22,7 @@ with warnings.catch_warnings():  # the package names classes that websockets wil
 CLIENT: dict[str, Any] = {
     "Settings": types.AgentV1Settings,
     "InjectUserMessage": types.AgentV1InjectUserMessage,
+    "KeepAlive": types.AgentV1KeepAlive,
     "FunctionCallResponse": types.AgentV1SendFunctionCallResponse,
 }
 SERVER: dict[str, Any] = {
@@ -66,11 +67,13 @@ class FakeDeepgram(Played):
 
     Attributes:
         settings: what it was told at first.
+        alive: how often it was told that the bridge is still there.
     """
 
     def __init__(self, speech: bytes, **more: Any) -> None:
         super().__init__(speech, **more)
         self.settings: Any = None
+        self.alive = 0
 
     def begin(self) -> None:
         """It speaks first."""
@@ -86,6 +89,8 @@ class FakeDeepgram(Played):
         match event.type:
             case "Settings":
                 self._open(event)
+            case "KeepAlive":
+                self.alive += 1
             case "InjectUserMessage":
                 self.texts.append(event.content)
                 self.say("ConversationText", role="user", content=event.content)

@@ -227,3 +227,14 @@ async def test_a_conversation_that_is_lost_begins_anew_with_its_history():
     assert (fakes[0].greetings, fakes[1].greetings) == (1, 0)
     await dialled.hung_up_on()
     await service.over()
+
+
+@virtual
+async def test_it_is_kept_alive():
+    """While the caller's platform sends nothing, for longer than the service would wait."""
+    fake = FakeDeepgram(b"")
+    service, dialled = dial(DeepgramDialect, [fake], DeepgramSettings())
+    await asyncio.sleep(21.0)
+    assert fake.alive == 4
+    await dialled.hung_up_on()
+    await service.over()

@@ -23,6 +23,8 @@ from smartflo_bridge.agents.events import (
     ToolCall,
     Transcript,
 )
+from smartflo_bridge.calls.rates import SameRate
+from smartflo_bridge.core.errors import HandlerError
 from smartflo_bridge.handlers.ivr import prompt
 from virtual_clock import virtual
 
@@ -288,4 +290,22 @@ async def test_the_agent_s_own_end_is_heard_to_its_end():
     session = await dialled.over()
     assert session.termination.value == "hung_up"
     assert VOICE[:16000] in dialled.platform.heard()
+    await service.over()
+
+
+@virtual
+async def test_a_rate_without_numpy_is_named(monkeypatch):
+    """The agent's formats are known only when it is there; the call is lost, in words that say what to install."""
+
+    def without_numpy(from_hz: int, to_hz: int = 8000):
+        if from_hz != to_hz:
+            raise HandlerError("it needs numpy")
+        return SameRate()
+
+    monkeypatch.setattr("smartflo_bridge.agents.line.rate_converter", without_numpy)
+    fake = FakeElevenLabs(b"", formats=("pcm_16000", "ulaw_8000"))
+    service, dialled = dial(ElevenLabsDialect, [fake], ElevenLabsSettings(agent_id="a1"))
+    session = await dialled.over(fails=True)
+    assert session.termination.value == "agent_lost"
+    assert "it needs numpy" in str(dialled.handler_error)
     await service.over()

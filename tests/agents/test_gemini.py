@@ -3,9 +3,14 @@
 import asyncio
 import audioop
 import json
+import re
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from google import genai
+from google.genai import types
 
 from agents.fake_gemini import FakeGemini, check_client, server_message
 from agents.played_calls import dial
@@ -264,6 +269,67 @@ def test_messages_may_be_binary():
     assert dialect().receive(spoken().encode()) == [Speech(b"\0\1\2")]
 
 
+def in_camel_case(value):
+    """Return JSON with its members spelt as the documentation does; the service takes both."""
+    if isinstance(value, dict):
+        return {
+            re.sub("_([a-z])", lambda found: found[1].upper(), name): in_camel_case(one) for name, one in value.items()
+        }
+    return [in_camel_case(one) for one in value] if isinstance(value, list) else value
+
+
+@virtual
+async def test_the_setup_is_the_vendor_s_own(monkeypatch):
+    """For the same choices the package's client sends the same members, each in the same place; it spells some as protobuf does."""
+    sent = []
+
+    @asynccontextmanager
+    async def connect(uri: str, additional_headers: dict[str, str], **_: object):
+        sent.append((uri, additional_headers["x-goog-api-key"]))
+        yield SimpleNamespace(send=_note, recv=_answer, close=_answer)
+
+    async def _note(text: str) -> None:
+        sent.append(json.loads(text))
+
+    async def _answer(**_: object) -> bytes:
+        return server_message(setupComplete={}).encode()
+
+    monkeypatch.setattr("google.genai.live.ws_connect", connect)
+    listening = types.AutomaticActivityDetection(
+        start_of_speech_sensitivity=types.StartSensitivity.START_SENSITIVITY_LOW,
+        end_of_speech_sensitivity=types.EndSensitivity.END_SENSITIVITY_HIGH,
+        prefix_padding_ms=20,
+        silence_duration_ms=900,
+    )
+    voice = types.VoiceConfig(prebuilt_voice_config=types.PrebuiltVoiceConfig(voice_name="Kore"))
+    function = types.FunctionDeclaration(
+        name=LOOK_UP.name, description=LOOK_UP.description, parameters_json_schema=LOOK_UP.parameters
+    )
+    config = types.LiveConnectConfig(
+        response_modalities=[types.Modality.AUDIO],
+        speech_config=types.SpeechConfig(voice_config=voice, language_code="hi-IN"),
+        system_instruction=types.Content(parts=[types.Part(text="Be brief.")]),
+        tools=[types.Tool(function_declarations=[function])],
+        realtime_input_config=types.RealtimeInputConfig(automatic_activity_detection=listening),
+        session_resumption=types.SessionResumptionConfig(handle="h7"),
+        context_window_compression=types.ContextWindowCompressionConfig(sliding_window=types.SlidingWindow()),
+        input_audio_transcription=types.AudioTranscriptionConfig(),
+        output_audio_transcription=types.AudioTranscriptionConfig(),
+    )
+    settings = GeminiSettings(
+        voice="Kore", language="hi-IN", instructions="Be brief.", start_sensitivity="low", prefix_ms=20, silence_ms=900
+    )
+    client = genai.Client(api_key="key-1", http_options=types.HttpOptions(api_version="v1beta"))
+    async with client.aio.live.connect(model=settings.model, config=config):
+        pass
+    ours = GeminiDialect(settings, Opening(CallFacts("MZ1"), "key-1", tools=(LOOK_UP,), handle="h7"))
+    (message,) = ours.opening()
+    (uri, key), theirs = sent
+    assert json.loads(message) == in_camel_case(theirs)
+    assert key == ours.endpoint(None).headers["x-goog-api-key"]
+    assert uri.replace("//ws/", "/ws/").partition("?")[0] == ours.endpoint(None).url
+
+
 # --- In a call
 
 
@@ -345,5 +411,22 @@ async def test_a_handle_that_is_refused_is_not_tried_again():
     assert '[{"you":"What the agent said."}]' in second.story
     assert first.greetings == 1
     assert second.greetings == 0
+    await dialled.hung_up_on()
+    await service.over()
+
+
+@virtual
+async def test_what_plays_on_after_the_turn_is_interrupted_by_us():
+    """The service takes its turn for heard at once, and says nothing of a caller who speaks over the rest of it."""
+    fake = FakeGemini(VOICE[:64000], piece_bytes=32000)
+    service, dialled = dial(GeminiDialect, [fake], GeminiSettings(greeting="Hello!"))
+    await asyncio.sleep(0.5)
+    fake.end_turn()
+    assert "clear" not in [str(message) for message in dialled.peer.sent]
+    await dialled.platform.talk(prompt("goodbye")[:8000])
+    assert [str(message) for message in dialled.peer.sent][-1] == "clear"
+    assert len(dialled.peer.audio) < 32000
+    fake.respond()
+    await until(lambda: VOICE[:16000] in dialled.peer.audio[-32000:], step_seconds=0.1)
     await dialled.hung_up_on()
     await service.over()

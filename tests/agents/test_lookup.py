@@ -3,6 +3,7 @@
 import asyncio
 import builtins
 
+import msgspec
 import pytest
 
 from smartflo_bridge.agents.kinds import KINDS, agent_settings
@@ -27,7 +28,8 @@ def test_each_kind_has_defaults_that_work(tmp_path):
     """With no more than what it cannot do without."""
     (tmp_path / "key").write_text(f"# of the test\n{KEY}\n")
     for name, kind in KINDS.items():
-        needed = {"url": "wss://example.org/"} if name in ("twilio", "raw") else {}
+        required = [field.name for field in msgspec.structs.fields(kind.settings) if field.required]
+        needed = {field.replace("_", "-"): "wss://example.org/" for field in required}
         if kind.settings.needs_key:
             needed["key-file"] = "key"
         assert Agent(agent_settings({"kind": name, **needed}), tmp_path).kind == name

@@ -29,6 +29,9 @@ from smartflo_bridge.agents.events import (
 )
 from smartflo_bridge.agents.message import DECODE_ERRORS, Message, to_text
 
+KEEP_ALIVE_SECONDS = 5.0
+"""Deepgram's page on `KeepAlive` says 8: for a call whose platform sends no audio for a while."""
+
 _HOPELESS = re.compile(r"(INVALID|UNPARSABLE|UNSUPPORTED|INSUFFICIENT|MISSING|UNAUTHORIZED)\w*")
 """Codes of errors after which the same again will not help. Every error ends the conversation, by the documentation."""
 
@@ -57,6 +60,8 @@ _decoder = msgspec.json.Decoder(_Server)
 
 class DeepgramDialect(Dialect):
     """One conversation."""
+
+    keep_alive_seconds = KEEP_ALIVE_SECONDS
 
     def __init__(self, settings: DeepgramSettings, opening: Opening) -> None:
         self._settings = settings
@@ -87,6 +92,10 @@ class DeepgramDialect(Dialect):
         if code in NORMAL_CLOSE:
             return Failed("it has ended the conversation", may_retry=True)
         return super().closed(code, reason)
+
+    def keep_alive(self) -> list[Message]:
+        """Say that we are still there."""
+        return [to_text({"type": "KeepAlive"})]
 
     # --- The caller
 

@@ -16,7 +16,6 @@ from smartflo_bridge.agents.hearing import Hearing
 from smartflo_bridge.agents.message import Message
 from smartflo_bridge.calls.rates import RateConverter, rate_converter
 from smartflo_bridge.core.audio import SAMPLE_RATE_HZ, ulaw_to_pcm
-from smartflo_bridge.core.errors import HandlerError
 
 MAX_SAID = 1024
 """Messages, audio apart, that wait for a service which does not read. It is cut for that within seconds anyway."""
@@ -111,7 +110,6 @@ class Line:
                         pass
                     case _:
                         self.early.append(event)
-        self._agree()
 
     async def close(self) -> None:
         """Say what is said last, and close; within a second."""
@@ -122,19 +120,6 @@ class Line:
         except TimeoutError:
             pass
         await self._connection.close()
-
-    def _agree(self) -> None:
-        """Be able to convert from and to the formats that were agreed.
-
-        Raises:
-            DialError: a rate needs numpy, which is not installed.
-        """
-        hears, speaks = self.dialect.hears, self.dialect.speaks
-        try:
-            self._converter = rate_converter(SAMPLE_RATE_HZ, hears.rate_hz) if hears.encoding == "pcm" else None
-            rate_converter(speaks.rate_hz)
-        except HandlerError as error:
-            raise DialError(str(error)) from None
 
     def _next(self) -> Message | None:
         if not self._said and self._hearing is not None and (ulaw := self._hearing.take()):
