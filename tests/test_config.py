@@ -279,10 +279,13 @@ def test_an_agent_takes_the_keys_of_its_kind(file):
     ("text", "sentence"),
     [
         ("agent = 5", ":1: agent: takes a table, [agent], not 5"),
-        ("[agent]", ": agent.kind: is one of twilio, raw, openai, gemini, elevenlabs, deepgram, not None"),
+        (
+            "[agent]",
+            ": agent.kind: is one of twilio, raw, openai, gemini, elevenlabs, deepgram, pipecat, ultravox, not None",
+        ),
         (
             '[agent]\nkind = "alexa"',
-            ":2: agent.kind: is one of twilio, raw, openai, gemini, elevenlabs, deepgram, not 'alexa'",
+            ":2: agent.kind: is one of twilio, raw, openai, gemini, elevenlabs, deepgram, pipecat, ultravox, not 'alexa'",
         ),
         ('[agent]\nkind = "raw"', ": agent.url: is missing; the keys are "),
         (RAW + "urll = 5", ":4: agent.urll: no such key; did you mean url?"),

@@ -7,8 +7,10 @@ begins. It serves a connection in memory, or a real one.
 
 import asyncio
 import itertools
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
+from smartflo_bridge.agents.dialect import HttpRequest
 from smartflo_bridge.agents.message import Message
 
 LATE_PIECES = 3
@@ -124,6 +126,18 @@ class Played:
         return [ulaw[at : at + self.piece_bytes] for at in range(0, len(ulaw), self.piece_bytes)]
 
     # --- What is a vendor's own
+
+    def answer(self, request: HttpRequest) -> bytes:
+        """Answer what is asked over HTTP before the connection is made."""
+        raise NotImplementedError
+
+    def front(self, url: str, seen: list[str]) -> AbstractContextManager[str]:
+        """Return what the bridge is to be configured with, where the connection itself is served at a real address.
+
+        `seen` gets the headers of what is asked there.
+        """
+        del seen
+        return nullcontext(url)
 
     def begin(self) -> None:
         """Say what comes first."""

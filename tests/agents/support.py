@@ -113,14 +113,21 @@ class Service:
     Args:
         serve: serves one connection; None accepts it and says nothing.
         refusals: what happens to the first dials instead.
+        answer: what is asked over HTTP is answered so.
     """
 
-    def __init__(self, serve: Serve | None = None, refusals: tuple[DialError, ...] = ()) -> None:
+    def __init__(
+        self,
+        serve: Serve | None = None,
+        refusals: tuple[DialError, ...] = (),
+        answer: Callable[[HttpRequest], bytes] = lambda _: b"{}",
+    ) -> None:
         self.connections: list[MemoryConnection] = []
         self.dialled_at: list[float] = []
         self.requests: list[HttpRequest] = []
         self.refusals = deque(refusals)
         self._serve = serve
+        self._answer = answer
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
@@ -144,7 +151,7 @@ class Service:
 
     async def _ask(self, request: HttpRequest, timeout_seconds: float) -> bytes:
         self.requests.append(request)
-        return b"{}"
+        return self._answer(request)
 
     async def over(self) -> None:
         """Let what serves come to its end; raise what went wrong in it."""
@@ -178,10 +185,11 @@ def dial_leg(
 
 
 class SocketConnection:
-    """The service's end of a real connection, with the two methods of a `MemoryConnection` that a played service uses."""
+    """The service's end of a real connection, with the methods of a `MemoryConnection` that a played service uses."""
 
     def __init__(self, connection: ServerConnection) -> None:
         self._connection = connection
+        self._closing: asyncio.Task[None] | None = None
 
     def say(self, message: Message) -> None:
         """Send without waiting."""
@@ -193,3 +201,7 @@ class SocketConnection:
             return await self._connection.recv()
         except ConnectionClosed:
             return None
+
+    def lose(self, code: int, reason: str = "") -> None:
+        """Close it."""
+        self._closing = asyncio.get_running_loop().create_task(self._connection.close(code, reason))

@@ -16,7 +16,8 @@ from virtual_clock import virtual
 
 VOICE = prompt("menu")
 
-pytestmark = pytest.mark.parametrize("kind", list(PLAYED))
+each = pytest.mark.parametrize("kind", list(PLAYED))
+each_with_tools = pytest.mark.parametrize("kind", [kind for kind, played in PLAYED.items() if played.has_tools])
 
 
 def names(messages) -> list[str]:
@@ -24,6 +25,7 @@ def names(messages) -> list[str]:
     return [str(message).split(" ")[0] for message in messages]
 
 
+@each
 @virtual
 async def test_a_greeting_and_a_turn(kind):
     """The greeting is heard whole, the caller's bytes arrive, and an answer is heard after it."""
@@ -43,6 +45,7 @@ async def test_a_greeting_and_a_turn(kind):
     await service.over()
 
 
+@each
 @virtual
 async def test_a_thousand_barge_ins(kind):
     """At random moments: each silences the call at once, and nothing of the old turn follows, though it is still sent.
@@ -78,6 +81,7 @@ async def test_a_thousand_barge_ins(kind):
     await service.over()
 
 
+@each
 @virtual
 async def test_a_key_is_told(kind):
     """In words, and answered."""
@@ -91,6 +95,7 @@ async def test_a_key_is_told(kind):
     await service.over()
 
 
+@each_with_tools
 @virtual
 async def test_a_function_is_called_and_answered(kind):
     """It gets its arguments, its result goes back, and the agent speaks about it."""
@@ -115,6 +120,7 @@ async def test_a_function_is_called_and_answered(kind):
     await service.over()
 
 
+@each
 @virtual
 async def test_the_agent_hangs_up(kind):
     """When the caller has heard its goodbye, to the end."""
@@ -131,6 +137,7 @@ async def test_the_agent_hangs_up(kind):
     await service.over()
 
 
+@each
 @pytest.mark.parametrize("moment", [0.0, 0.02, 0.3, 1.0, 2.5])
 @pytest.mark.parametrize("way", ["dies", "closes with 1011", "will never serve"])
 @virtual
@@ -167,6 +174,7 @@ async def test_it_fails_at_any_moment(kind, moment, way):
     await service.over()
 
 
+@each
 @pytest.mark.parametrize(
     "message",
     ["", "{", "[]", "5", b"", "[" * 50_000, "{}", '{"type":5}', '{"type":"no such thing","x":[1,{}]}'],

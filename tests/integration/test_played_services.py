@@ -61,8 +61,9 @@ def test_a_call_keeps_all_rules(kind: str, tmp_path: Path) -> None:
     async def main() -> CallReport:
         async with serve(answer, "127.0.0.1", 0, process_request=sign) as server:
             url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
-            agent = {"kind": kind, "url": url, "key-file": str(tmp_path / "agent.key")}
-            return await call_agent(agent | keys, plan)
+            with fake.front(url, seen) as address:
+                agent = {"kind": kind, "url": address, "key-file": str(tmp_path / "agent.key")}
+                return await call_agent(keys | agent, plan)
 
     report = on_uvloop(main())
     check(report)

@@ -12,9 +12,12 @@ from smartflo_bridge.agents.gemini import GeminiDialect
 from smartflo_bridge.agents.gemini_session import GeminiSettings
 from smartflo_bridge.agents.openai import OpenAIDialect
 from smartflo_bridge.agents.openai_session import OpenAISettings
+from smartflo_bridge.agents.pipecat import PipecatDialect, PipecatSettings
 from smartflo_bridge.agents.raw import RawDialect, RawSettings
 from smartflo_bridge.agents.settings import AgentSettings
 from smartflo_bridge.agents.twilio import TwilioDialect, TwilioSettings
+from smartflo_bridge.agents.ultravox import UltravoxDialect
+from smartflo_bridge.agents.ultravox_session import UltravoxSettings
 from smartflo_bridge.tables import ConfigKeyError, struct_from
 
 
@@ -32,6 +35,8 @@ KINDS: dict[str, Kind] = {
     "gemini": Kind(GeminiSettings, GeminiDialect),
     "elevenlabs": Kind(ElevenLabsSettings, ElevenLabsDialect),
     "deepgram": Kind(DeepgramSettings, DeepgramDialect),
+    "pipecat": Kind(PipecatSettings, PipecatDialect),
+    "ultravox": Kind(UltravoxSettings, UltravoxDialect),
 }
 
 
