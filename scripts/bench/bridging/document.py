@@ -18,7 +18,7 @@ def latency(measured: Measured, name: str, load: str) -> str:
     """Return the added latency as a cell."""
     if not measured.has_carried(name, load):
         return TOO_MUCH
-    p50, p99 = (measured.added_ms(name, load, which) for which in ("p50", "p99"))
+    p50, p99 = measured.added_ms(name, load)
     return f"{p50:.2f} / {p99:.2f}"
 
 
@@ -68,6 +68,6 @@ def text(command: str, frames: Measured, chunks: Measured | None, memory: dict[s
         lines += [
             "**Chunks of 100 ms**, as Smartflo sends, and our configuration as it comes. Memory, leg included, is that"
         ]
-        lines += [f"of {MANY} calls beside {FEW}; it must be at most 64 KiB:", ""]
+        lines += [f"of {MANY} calls beside {FEW}; the aim is 64 KiB:", ""]
         lines += [*lines_of(chunks, loads, memory=memory), ""]
     return "\n".join(lines)
