@@ -9,10 +9,11 @@ from pathlib import Path
 
 import msgspec
 
-from smartflo_bridge.captures.format import FORMAT_VERSION, Header, Record, encode_line, message_record
+from smartflo_bridge.captures.format import FORMAT_VERSION, Header, Record, encode_line, given_record, message_record
 from smartflo_bridge.core.audio import SAMPLE_RATE_HZ, SILENCE
 from smartflo_bridge.core.commands import Command, Interrupt, PlaceMark, Play
 from smartflo_bridge.core.effects import Send
+from smartflo_bridge.core.errors import ProtocolError
 from smartflo_bridge.core.incoming import parse_incoming_event
 from smartflo_bridge.core.outgoing import ClearEvent, MarkEvent, MediaEvent, OutgoingEvent, encode_outgoing_event
 from smartflo_bridge.core.session import Input, Session
@@ -77,11 +78,12 @@ class MadeCall:
 
     def receive(self, text: bytes) -> None:
         """Send any text as the platform; malformed text reaches the capture only."""
-        self.records.append(message_record(self._now_ns, "in", text))
         try:
             event = parse_incoming_event(text)
-        except Exception:  # noqa: BLE001 - what is malformed is what the test wants
+        except ProtocolError:
+            self.records.append(message_record(self._now_ns, "in", text))
             return
+        self.records.append(message_record(self._now_ns, "in", self.session.muting.message(text, event)))
         self._handle(event)
 
     def stop(self, reason: str = "caller ended the call") -> None:
@@ -126,10 +128,7 @@ class MadeCall:
 
     def give(self, given: Command | Signal) -> None:
         """Give the session a command or a signal."""
-        if isinstance(given, Command):
-            self.records.append(Record(self._now_ns, "do", command=given))
-        else:
-            self.records.append(Record(self._now_ns, "do", signal=given))
+        self.records.append(given_record(self._now_ns, self.session.muting.given(given)))
         self._handle(given)
 
     def send(self, text: bytes) -> None:
@@ -168,7 +167,7 @@ class MadeCall:
     def _handle(self, given: Input) -> None:
         for effect in self.session.handle(given, self.now):
             if isinstance(effect, Send):
-                self.send(encode_outgoing_event(effect.event))
+                self.send(encode_outgoing_event(effect.shown))
                 self._take(effect.event)
 
     def _take(self, event: OutgoingEvent) -> None:

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from smartflo_bridge.calls.inbox import Inbox
 from smartflo_bridge.core.signals import PeerLost
 from smartflo_bridge.simulator.line import Line
 from smartflo_bridge.simulator.progress import EndAsked, LineProgress, MarkEchoed
@@ -68,21 +69,16 @@ class MemoryPeer:
         self._loop = asyncio.get_running_loop()
         self._began = self._loop.time()
         self._incoming: deque[bytes | PeerLost] = deque()
-        self._reader: asyncio.Future[None] | None = None
+        self._inbox: Inbox | None = None
         self._is_lost = False
 
     # --- For the actor
 
-    async def recv(self) -> bytes | PeerLost:
-        """Return the next message that was pushed, or why there will be no more."""
-        assert self._reader is None, "two read from one peer"
-        if not self._incoming:
-            self._reader = self._loop.create_future()
-            try:
-                await self._reader
-            finally:
-                self._reader = None
-        return self._incoming.popleft()
+    def listen(self, inbox: Inbox) -> None:
+        """Put what was pushed, and what will be, into the inbox."""
+        assert self._inbox is None, "two listen to one peer"
+        self._inbox = inbox
+        self._deliver()
 
     def send(self, text: bytes) -> None:
         """Keep a message of the bridge, and show it to the platform."""
@@ -132,8 +128,16 @@ class MemoryPeer:
 
     def _arrive(self, item: bytes | PeerLost) -> None:
         self._incoming.append(item)
-        if self._reader is not None and not self._reader.done():
-            self._reader.set_result(None)
+        self._deliver()
+
+    def _deliver(self) -> None:
+        """Hand over what has come, until the inbox wants no more for now."""
+        while self._incoming and self._inbox is not None:
+            item = self._incoming.popleft()
+            if isinstance(item, PeerLost):
+                self._inbox.put(item)
+            elif not self._inbox.accept(item, self._deliver):
+                return
 
 
 class Platform:

@@ -137,6 +137,7 @@ def _no_credentials(monkeypatch):
 def opened(directory, content, name="tokens", encoding="utf-8"):
     """Write a token file, and open the access that it gives."""
     (directory / name).write_bytes(content.encode(encoding))
+    (directory / name).chmod(0o600)
     return open_access(Config(token_file=name), directory)
 
 
@@ -182,8 +183,24 @@ def test_a_file_that_cannot_be_read(tmp_path):
     with pytest.raises(ConfigError, match=r"^token-file: .*: Is a directory$"):
         open_access(Config(token_file="."), tmp_path)
     (tmp_path / "tokens").write_bytes(b"\xff" * 20)
+    (tmp_path / "tokens").chmod(0o600)
     with pytest.raises(ConfigError, match=r"^token-file: .*tokens: not UTF-8$"):
         open_access(Config(token_file="tokens"), tmp_path)
+
+
+@pytest.mark.parametrize("mode", [0o604, 0o644, 0o602, 0o666])
+def test_a_file_that_everybody_can_read_is_refused(tmp_path, mode):
+    """Or change: it says what to do, and not what it holds. A group is the operator's to choose."""
+    file = tmp_path / "tokens"
+    file.write_text(TOKEN)
+    file.chmod(mode)
+    with pytest.raises(ConfigError) as error:
+        open_access(Config(token_file="tokens"), tmp_path)
+    assert str(error.value) == (
+        f"token-file: {file}: every user of this machine may read or change it (mode {mode:o}): chmod 600"
+    )
+    file.chmod(0o640)
+    assert admits(open_access(Config(token_file="tokens"), tmp_path), TOKEN)
 
 
 def test_credentials_come_first(tmp_path, monkeypatch):
@@ -192,7 +209,9 @@ def test_credentials_come_first(tmp_path, monkeypatch):
     for directory, token in ((credentials, TOKEN), (beside, OTHER)):
         directory.mkdir()
         (directory / "tokens").write_text(token)
+        (directory / "tokens").chmod(0o400)
     (beside / "only-here").write_text(OTHER)
+    (beside / "only-here").chmod(0o600)
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(credentials))
     assert admits(open_access(Config(token_file="tokens"), beside), TOKEN)
     assert not admits(open_access(Config(token_file="tokens"), beside), OTHER)

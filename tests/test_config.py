@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from smartflo_bridge.agents.raw import RawSettings
 from smartflo_bridge.config import MAX_FILE_BYTES, Config, ConfigKeyError, config_from, load_config
 from smartflo_bridge.core.errors import ConfigError
 from smartflo_bridge.core.settings import HangUpWay, SendConnected, SessionSettings
@@ -38,7 +39,7 @@ def mistake(file, text):
 def test_the_shipped_file_has_every_key_with_its_default():
     """Nothing can be configured that does not stand in it, and it stands there as it is if one writes nothing."""
     table = tomllib.loads(SHIPPED.read_text())
-    assert sorted(table) == sorted(KEYS)
+    assert sorted(table) == sorted(set(KEYS) - {"agent"})  # which is a table, with keys for each kind
     default = Config()
     for key, value in table.items():
         known = getattr(default, key.replace("-", "_"))
@@ -146,6 +147,8 @@ def test_there_are_no_sections(file, text):
         ("handler = 5", "handler: takes text that is not empty, not 5"),
         ('host = ""', "host: takes text that is not empty, not ''"),
         ("capture-dir = 1979-05-27", "capture-dir: takes text, not datetime.date(1979, 5, 27)"),
+        ("trusted-proxies = '10.0.0.0/8'", 'trusted-proxies: takes a list of text: ["...", "..."], not \'10.0.0.0/8\''),
+        ("trusted-proxies = [1]", 'trusted-proxies: takes a list of text: ["...", "..."], not [1]'),
         ("token-file = []", "token-file: takes text, not []"),
         ('path = "stream"', "path: takes text that matches ^/"),
         ('path = "/a b"', "path: takes text that matches ^/"),
@@ -255,3 +258,46 @@ def test_a_file_that_is_too_large(file):
     assert str(error.value) == f"{file}: {MAX_FILE_BYTES + 1} bytes; a configuration has at most {MAX_FILE_BYTES}"
     file.write_bytes(b"#" * MAX_FILE_BYTES)
     assert load_config(file) == Config()
+
+
+# --- An agent
+
+
+RAW = '[agent]\nkind = "raw"\nurl = "ws://localhost:9/"\n'
+
+
+def test_an_agent_takes_the_keys_of_its_kind(file):
+    """They arrive in the struct of the kind, which no other kind has."""
+    file.write_text(f'port = 5\n{RAW}format = "pcm16;16000"\nparameters = ["order"]\nreconnect-seconds = 3')
+    agent = load_config(file).agent
+    assert isinstance(agent, RawSettings)
+    assert (agent.format, agent.parameters, agent.reconnect_seconds) == ("pcm16;16000", ["order"], 3.0)
+    assert load_config(file).port == 5
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("agent = 5", ":1: agent: takes a table, [agent], not 5"),
+        (
+            "[agent]",
+            ": agent.kind: is one of twilio, raw, openai, gemini, elevenlabs, deepgram, pipecat, ultravox, not None",
+        ),
+        (
+            '[agent]\nkind = "alexa"',
+            ":2: agent.kind: is one of twilio, raw, openai, gemini, elevenlabs, deepgram, pipecat, ultravox, not 'alexa'",
+        ),
+        ('[agent]\nkind = "raw"', ": agent.url: is missing; the keys are "),
+        (RAW + "urll = 5", ":4: agent.urll: no such key; did you mean url?"),
+        (RAW + 'voice = "marin"', ":4: agent.voice: no such key; the keys are "),
+        (RAW + "parameters = 5", ":4: agent.parameters: takes a list of text: "),
+        (RAW + 'fallback = "music"', ':4: agent.fallback: takes "agent" or "apology" or "echo" or "ivr" or "silence"'),
+        (RAW + "fallback-agent = 5", ":4: agent.fallback-agent: takes a table, not 5"),
+        (RAW + '[agent.fallback-agent]\nkind = "x"', ":5: agent.fallback-agent.kind: is one of "),
+        ('[agent]\nkind = "raw"\nurl = "http://x/"', ":3: agent.url: takes text that matches ^wss?://"),
+        ('handler = "ivr"\n' + RAW, ":1: handler: an [agent] answers the calls: leave one of the two out"),
+    ],
+)
+def test_a_mistake_in_an_agent_is_one_sentence(file, text, sentence):
+    """With the table, the key, its line, and what is allowed."""
+    assert mistake(file, text).startswith(sentence)

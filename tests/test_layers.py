@@ -11,15 +11,31 @@ LAYERS: dict[str, set[str]] = {
     "version": set(),
     "core": set(),
     "log": {"core"},
-    "config": {"core"},
+    "tables": {"core"},
+    "credentials": {"core"},
+    "config": {"core", "agents", "tables"},
     "calls": {"core", "log", "version"},
     "handlers": {"core", "calls", "log", "version"},
-    "agents": {"core", "calls", "log", "version"},
-    # A replay plays the platform's part, whose playout clock is the simulator's. That one knows nothing of captures.
+    # A leg speaks the prompts that come with the handlers, and may leave a call to one of them.
+    "agents": {"core", "calls", "handlers", "tables", "credentials", "log", "version"},
+    # A replay plays the platform's part, whose playout clock is the simulator's, and a report has its referee judge our
+    # side. The simulator knows nothing of captures.
     "captures": {"core", "calls", "simulator", "log", "version"},
     "simulator": {"core", "log", "version"},
-    "server": {"core", "calls", "handlers", "agents", "captures", "config", "log", "version"},
-    "cli": {"core", "calls", "handlers", "agents", "captures", "simulator", "server", "config", "log", "version"},
+    "server": {"core", "calls", "handlers", "agents", "captures", "config", "credentials", "log", "version"},
+    "cli": {
+        "core",
+        "credentials",
+        "calls",
+        "handlers",
+        "agents",
+        "captures",
+        "simulator",
+        "server",
+        "config",
+        "log",
+        "version",
+    },
     "__init__": {"core", "calls", "handlers", "version"},
     "__main__": {"cli"},
 }
@@ -38,7 +54,17 @@ PURE = {
     "string",
 }
 PURE |= {"typing", "warnings", "smartflo_bridge"}
-KNOW_WEBSOCKETS = ("server/listener", "server/connection", "server/answers", "simulator/", "captures/player", "cli/")
+KNOW_WEBSOCKETS = (
+    "server/listener",
+    "server/connection",
+    "server/frames",
+    "server/answers",
+    "server/doorway",
+    "simulator/",
+    "agents/connection",
+    "captures/player",
+    "cli/",
+)
 
 
 def imports(node: ast.AST) -> set[str]:

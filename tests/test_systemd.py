@@ -77,3 +77,10 @@ def test_systemd_waits_for_the_drain() -> None:
 def test_the_socket_is_the_one_the_daemon_knows() -> None:
     """The daemon takes the inherited socket by its name."""
     assert unit("smartflo-bridge.socket")["Socket"]["FileDescriptorName"] == "calls"
+
+
+def test_used_tokens_outlive_a_restart() -> None:
+    """The directory is in memory, ours alone, and kept when the service stops: or a token could be used once more."""
+    service = unit("smartflo-bridge.service")["Service"]
+    assert service["RuntimeDirectory"] == "smartflo-bridge"
+    assert (service["RuntimeDirectoryMode"], service["RuntimeDirectoryPreserve"]) == ("0700", "yes")

@@ -3,17 +3,18 @@
 A mistake is one sentence that names the key, where it stands, and what is allowed.
 """
 
-import difflib
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal
 
-import msgspec
-from msgspec import Meta, inspect
+from msgspec import Meta
 
+from smartflo_bridge.agents.kinds import agent_settings
+from smartflo_bridge.agents.settings import AgentSettings
 from smartflo_bridge.core.errors import ConfigError
 from smartflo_bridge.core.settings import Seconds, SessionSettings
+from smartflo_bridge.tables import ConfigKeyError, struct_from
 
 MAX_FILE_BYTES = 1 << 20
 """A configuration has 4 kB; what is a hundred times longer is another file."""
@@ -25,18 +26,33 @@ class Config(SessionSettings, frozen=True, kw_only=True):
     """All keys; in the file they are spelled with hyphens. The session's own are in `SessionSettings`."""
 
     handler: Annotated[str, Meta(min_length=1)] = "ivr"
+    agent: AgentSettings | None = None
     host: Annotated[str, Meta(min_length=1)] = "127.0.0.1"
     port: Port = 8000
+    tls_cert_file: str = ""
+    tls_key_file: str = ""
     path: Annotated[str, Meta(pattern=r"^/[A-Za-z0-9._~/-]*\Z")] = "/vendor-stream"
     health_host: Annotated[str, Meta(min_length=1)] = "127.0.0.1"
     health_port: Port = 8001
     token_file: str = ""
+    token_secret_file: str = ""
+    token_seconds: Seconds = 120.0
+    token_leeway_seconds: Annotated[float, Meta(ge=0, le=600)] = 5.0
+    used_token_dir: str = ""
+    resolver_path: Annotated[str, Meta(pattern=r"^(/[A-Za-z0-9._~/-]*)?\Z")] = ""
+    resolver_token_file: str = ""
+    resolver_call_id: str = ""
+    public_url: str = ""
     allow_unauthenticated: bool = False
     refuse_with: Literal["401", "1008"] = "401"
+    trusted_proxies: list[str] = []  # noqa: RUF012 - msgspec gives each struct a list of its own
     max_calls: Annotated[int, Meta(ge=1, le=100_000)] = 300
+    max_new_calls_per_second: Annotated[int, Meta(ge=1, le=100_000)] = 30
+    shed_lag_seconds: Seconds = 0.25
     open_seconds: Seconds = 5.0
     ping_seconds: Seconds = 20.0
     write_deadline_seconds: Seconds = 5.0
+    fast_frames: bool = True
     inbound_seconds: Annotated[float, Meta(ge=0.2, le=60)] = 2.0
     recent_audio_seconds: Annotated[float, Meta(ge=0, le=60)] = 1.0
     handler_grace_seconds: Seconds = 5.0
@@ -47,6 +63,7 @@ class Config(SessionSettings, frozen=True, kw_only=True):
     capture_max_megabytes: Annotated[float, Meta(gt=0, le=100_000)] = 200.0
     capture_keep_days: Annotated[float, Meta(gt=0, le=36_500)] = 30.0
     record_dir: str = ""
+    record_keep_days: Annotated[float, Meta(gt=0, le=36_500)] = 30.0
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     def session_settings(self) -> SessionSettings:
@@ -84,16 +101,8 @@ def load_config(file: Path | None) -> Config:
     try:
         return config_from(table)
     except ConfigKeyError as mistake:
-        msg = f"{file}{_line_of(mistake.key, text)}: {mistake}"
+        msg = f"{file}{_line_of(mistake.key, mistake.where, text)}: {mistake}"
         raise ConfigError(msg) from None
-
-
-class ConfigKeyError(ConfigError):
-    """One key is wrong."""
-
-    def __init__(self, key: str, text: str) -> None:
-        super().__init__(f"{key}: {text}")
-        self.key = key
 
 
 def config_from(table: dict[str, Any]) -> Config:
@@ -102,55 +111,21 @@ def config_from(table: dict[str, Any]) -> Config:
     Raises:
         ConfigKeyError: a key that does not exist, or a value that it does not take.
     """
-    keys = {name.replace("_", "-"): name for name in Config.__struct_fields__}
-    types = get_type_hints(Config, include_extras=True)
-    values: dict[str, Any] = {}
-    for key, value in table.items():
-        if key not in keys:
-            close = difflib.get_close_matches(key, keys, 1)
-            raise ConfigKeyError(key, f"no such key; {f'did you mean {close[0]}?' if close else _all_keys(keys)}")
-        try:
-            values[keys[key]] = msgspec.convert(value, types[keys[key]])
-        except msgspec.ValidationError:
-            raise ConfigKeyError(key, f"takes {allowed(types[keys[key]])}, not {_shown(value)}") from None
-    try:
-        return Config(**values)
-    except ValueError as error:  # keys that do not go together
-        raise ConfigKeyError(str(error).split(" ", 1)[0], str(error).split(" ", 1)[1]) from None
+    if "agent" not in table:
+        return struct_from(Config, table)
+    agent = table["agent"]
+    if not isinstance(agent, dict):
+        raise ConfigKeyError("agent", f"takes a table, [agent], not {agent!r:.60}")
+    if "handler" in table:
+        raise ConfigKeyError("handler", "an [agent] answers the calls: leave one of the two out")
+    return struct_from(Config, table | {"agent": agent_settings(agent)})
 
 
-def allowed(kind: Any) -> str:  # noqa: ANN401 - a type, of any form
-    """Say in words what a key of this type takes."""
-    info = inspect.type_info(kind)
-    match info:
-        case inspect.BoolType():
-            return "true or false"
-        case inspect.EnumType(cls=cls):
-            return " or ".join(f'"{member.value}"' for member in cls)
-        case inspect.LiteralType(values=values):
-            return " or ".join(f'"{value}"' for value in values)
-        case inspect.IntType() | inspect.FloatType():
-            word = "a whole number" if isinstance(info, inspect.IntType) else "a number"
-            bounds = [("above", info.gt), ("at least", info.ge), ("at most", info.le)]
-            return " ".join([word, " and ".join(f"{text} {bound:g}" for text, bound in bounds if bound is not None)])
-        case inspect.StrType(pattern=pattern, min_length=length):
-            return f"text that matches {pattern}" if pattern else "text that is not empty" if length else "text"
-        case _:
-            return "another value"
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def _all_keys(keys: dict[str, str]) -> str:
-    return f"the keys are {', '.join(sorted(keys))}"
-
-
-def _line_of(key: str, text: str) -> str:
+def _line_of(key: str, where: str, text: str) -> str:
     """Return `:12` if the key is found on line 12, else nothing: TOML's parser does not keep lines."""
+    is_there = not where
     for number, content in enumerate(text.splitlines(), 1):
-        if re.match(rf"\s*\[*\s*[\"']?{re.escape(key)}[\"']?\s*[=.\]]", content):
+        is_there = is_there or content.strip().startswith(f"[{where}]")
+        if is_there and re.match(rf"\s*\[*\s*[\"']?{re.escape(key)}[\"']?\s*[=.\]]", content):
             return f":{number}"
     return ""

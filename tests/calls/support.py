@@ -12,6 +12,7 @@ from memory_peer import SID, MemoryPeer, Platform
 from smartflo_bridge.calls.actor import run_call
 from smartflo_bridge.calls.call import Call
 from smartflo_bridge.calls.home import Handler, HandlerLoop
+from smartflo_bridge.calls.inbox import Inbox
 from smartflo_bridge.calls.registry import Registry
 from smartflo_bridge.calls.setup import CallSetup
 from smartflo_bridge.calls.tap import Tap
@@ -23,6 +24,13 @@ from smartflo_bridge.core.signals import Signal
 from virtual_clock import clock_ns
 
 _SPOKEN = bytes(byte for byte in range(256) if byte not in (0x00, 0x7F, 0x80, 0xFF))
+
+
+async def arrival(inbox: Inbox) -> None:
+    """Wait until there is something to take."""
+    coming = inbox.arrival()
+    if coming is not None:
+        await coming
 
 
 def speech(seconds: float, seed: object = "speech") -> bytes:

@@ -4,8 +4,9 @@ import asyncio
 
 import pytest
 
-from calls.support import speech
+from calls.support import arrival, speech
 from memory_peer import SID, MemoryPeer, Platform
+from smartflo_bridge.calls.inbox import Inbox
 from smartflo_bridge.core.outgoing import ClearEvent, EventBuilder, encode_outgoing_event
 from smartflo_bridge.core.signals import PeerLost
 from virtual_clock import HangError, VirtualLoop, clock_ns, run, virtual
@@ -82,13 +83,15 @@ async def test_timers_are_counted():
 
 @virtual
 async def test_messages_arrive_in_order_and_the_loss_last():
-    """A peer gives what was pushed before its reader came, and after."""
-    peer = MemoryPeer()
+    """A peer gives what was pushed before its listener came, and after."""
+    peer, inbox = MemoryPeer(), Inbox()
     peer.push(b"1")
-    assert await peer.recv() == b"1"
+    peer.listen(inbox)
+    assert inbox.take() == b"1"
     asyncio.get_running_loop().call_later(1, peer.push, b"2")
     asyncio.get_running_loop().call_later(1, peer.lose, 1001, "gone")
-    assert [await peer.recv(), await peer.recv()] == [b"2", PeerLost(1001, "gone")]
+    await arrival(inbox)
+    assert [inbox.take(), inbox.take()] == [b"2", PeerLost(1001, "gone")]
     assert peer.seconds == pytest.approx(1)
 
 

@@ -3,7 +3,9 @@
 import asyncio
 import threading
 
+from calls.support import arrival
 from smartflo_bridge.calls.inbox import Inbox
+from smartflo_bridge.calls.mailbox import Mailbox
 from smartflo_bridge.core.commands import HangUp
 from smartflo_bridge.core.signals import Tick
 from virtual_clock import virtual
@@ -24,7 +26,7 @@ async def test_items_come_out_in_the_order_in_which_they_went_in():
     items = [b"one", HangUp(), Tick(), b"two"]
     for item in items:
         inbox.put(item)
-    await inbox.wait()
+    await arrival(inbox)
     assert all_of(inbox) == items
     assert inbox.take() is None
 
@@ -37,7 +39,7 @@ async def test_waiting_ends_with_the_first_item():
     for item in (b"1", b"2", b"3"):
         loop.call_later(5, inbox.put, item)
     began = loop.time()
-    await inbox.wait()
+    await arrival(inbox)
     assert loop.time() - began == 5
     assert all_of(inbox) == [b"1", b"2", b"3"]
 
@@ -47,7 +49,7 @@ async def test_an_empty_message_is_an_item():
     """Nothing is not the same as a message without content."""
     inbox = Inbox()
     inbox.put(b"")
-    await inbox.wait()
+    await arrival(inbox)
     assert inbox.take() == b""
 
 
@@ -55,12 +57,12 @@ async def test_an_empty_message_is_an_item():
 async def test_a_reader_that_is_cancelled_leaves_the_inbox_usable():
     """The next one waits as if there had been none."""
     inbox = Inbox()
-    waiting = asyncio.ensure_future(inbox.wait())
+    waiting = asyncio.ensure_future(arrival(inbox))
     await asyncio.sleep(0)
     waiting.cancel()
     await asyncio.wait([waiting])
     inbox.put(b"1")
-    await inbox.wait()
+    await arrival(inbox)
     assert all_of(inbox) == [b"1"]
 
 
@@ -72,15 +74,15 @@ def test_nothing_is_lost_or_reordered_between_threads():
     count = 20_000
 
     async def main():
-        inbox = Inbox()
+        inbox, mailbox = Inbox(), Mailbox(asyncio.get_running_loop())
         writer = threading.Thread(
-            target=lambda: [inbox.put_from_thread(b"t%d" % number) for number in range(count)], daemon=True
+            target=lambda: [mailbox.post(inbox.put, b"t%d" % number) for number in range(count)], daemon=True
         )
         writer.start()
         from_thread, from_loop, sent = [], [], 0
         while len(from_thread) < count or len(from_loop) < sent:
             async with asyncio.timeout(10):
-                await inbox.wait()
+                await arrival(inbox)
             for item in all_of(inbox):
                 (from_thread if item.startswith(b"t") else from_loop).append(item)
             if sent < 1000:
@@ -100,11 +102,12 @@ def test_every_item_of_a_thread_wakes_the_reader():
 
     async def main():
         inbox, taken = Inbox(), threading.Semaphore(1)
+        mailbox = Mailbox(asyncio.get_running_loop())
 
         def put_one_by_one():
             for number in range(count):
                 assert taken.acquire(timeout=10)
-                inbox.put_from_thread(b"%d" % number)
+                mailbox.post(inbox.put, b"%d" % number)
 
         writer = threading.Thread(target=put_one_by_one, daemon=True)
         writer.start()
@@ -112,7 +115,7 @@ def test_every_item_of_a_thread_wakes_the_reader():
             items = []
             while not items:  # the wake-up of an item that was found without it may still be on its way
                 async with asyncio.timeout(10):
-                    await inbox.wait()
+                    await arrival(inbox)
                 items = all_of(inbox)
             assert items == [b"%d" % number]
             taken.release()
@@ -125,8 +128,44 @@ def test_a_thread_that_outlives_the_loop_is_no_error():
     """A handler left alone may still ask for something when nobody is there any more."""
 
     async def main():
-        return Inbox()
+        return Mailbox(asyncio.get_running_loop())
 
-    inbox = asyncio.run(main())
-    inbox.put_from_thread(HangUp())
-    inbox.put_from_thread(HangUp())
+    mailbox = asyncio.run(main())
+    mailbox.post(print, "never")
+    mailbox.post(print, "never")
+
+
+def test_one_call_that_fails_keeps_no_other_from_being_made():
+    """The loop hears of the failure, and the calls behind it are made, in order."""
+
+    async def main():
+        loop, made, failures = asyncio.get_running_loop(), [], []
+        loop.set_exception_handler(lambda _, context: failures.append(type(context["exception"])))
+        mailbox = Mailbox(loop)
+        mailbox.post(made.append, 1)
+        mailbox.post(int, "one")
+        mailbox.post(made.append, 2)
+        mailbox.post(made.append, 3)
+        async with asyncio.timeout(5):
+            while len(made) < 3:
+                await asyncio.sleep(0)
+        assert (made, failures) == ([1, 2, 3], [ValueError])
+
+    asyncio.run(main())
+
+
+def test_many_calls_cost_one_wake_up():
+    """What is posted before the loop has looked is served together."""
+
+    async def main():
+        loop, made = asyncio.get_running_loop(), []
+        wake, wakes = loop.call_soon_threadsafe, []
+        loop.call_soon_threadsafe = lambda *args: wakes.append(args) or wake(*args)
+        mailbox = Mailbox(loop)
+        for number in range(100):
+            mailbox.post(made.append, number)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert (made, len(wakes)) == (list(range(100)), 1)
+
+    asyncio.run(main())

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from captures.support import Captured, media_message
 from core.support import OTHER_SID, SID, message, start_message
-from smartflo_bridge.core.commands import AwaitRoom, HangUp, Interrupt, PlaceMark, Play
+from smartflo_bridge.core.commands import AwaitRoom, HangUp, Interrupt, MuteRecording, PlaceMark, Play
 from smartflo_bridge.core.signals import Drained, HandlerDone, PeerLost, Refused, Undelivered
 
 NUMBER = "919812345678"
@@ -54,6 +54,7 @@ SOMETHING = st.one_of(
     st.builds(PlaceMark, st.integers(1, 99), NAMES),
     st.builds(Interrupt, st.integers(1, 99)),
     st.builds(AwaitRoom, st.integers(1, 99)),
+    st.builds(MuteRecording, st.booleans()),
     st.builds(Undelivered, st.integers(1, 800), st.sampled_from(["slow_handler", "unread"])),
     NAMES.filter(bool).map(lambda name: message("mark", streamSid=SID, mark={"name": name})),
 )

@@ -80,10 +80,14 @@ class Captured:
         return round(self.now * 1e9)
 
     def _handle(self, record: Record) -> None:
-        self.records.append(record)
-        for effect in self.session.handle(input_in(record), record.t / 1e9):
+        given, muting = input_in(record), self.session.muting
+        if record.dir == "in":
+            self.records.append(message_record(record.t, "in", muting.message(record.wire, given)))
+        else:
+            self.records.append(given_record(record.t, muting.given(given)))
+        for effect in self.session.handle(given, record.t / 1e9):
             if isinstance(effect, Send):
-                self.records.append(message_record(record.t, "out", encode_outgoing_event(effect.event)))
+                self.records.append(message_record(record.t, "out", encode_outgoing_event(effect.shown)))
 
 
 def write(file: Path, header: Header, records) -> Path:

@@ -5,16 +5,14 @@ import pytest
 
 from captures.support import QUIET, VOICE, Captured, media_message
 from captures.test_turns import Talk
-from core.support import start_message
 from smartflo_bridge.captures.comparison import Comparison, side_of
-from smartflo_bridge.captures.format import message_record
-from smartflo_bridge.captures.turns import Turn
 from smartflo_bridge.core.commands import Interrupt, PlaceMark, Play
+from smartflo_bridge.core.ledger import Turn
 
 
 def side(*turns, first=0.5, code=1000):
     """Return one side with turns that begin at 1, 2, 3 s and are answered after so long."""
-    made = tuple(Turn(at, None if seconds is None else at + seconds) for at, seconds in enumerate(turns, 1))
+    made = tuple(None if seconds is None else Turn(at, at + seconds) for at, seconds in enumerate(turns, 1))
     return msgspec.structs.replace(side_of([], code), turns=made, first_audio_seconds=first)
 
 
@@ -42,7 +40,6 @@ def test_a_side_is_measured():
 def test_a_gap_is_measured():
     """Audio that breaks off inside an utterance."""
     talk = Talk()
-    talk.records.append(message_record(0, "in", start_message()))
     talk.ours()
     talk.now += 0.3
     talk.ours()

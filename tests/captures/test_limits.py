@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from captures.support import VOICE, Captured, folded, media_message
 from core.support import message, start_message
-from smartflo_bridge.captures import capture
+from smartflo_bridge.captures import capture, retention
 from smartflo_bridge.captures.capture import CaptureWriter
 from smartflo_bridge.captures.file import MAX_BEFORE_START_BYTES, CaptureFile, create
 from smartflo_bridge.captures.format import CaptureError, Record, cut_record, encode_line, message_record, read_capture
-from smartflo_bridge.captures.retention import prune
+from smartflo_bridge.captures.retention import CAPTURES, prune
 from smartflo_bridge.core.commands import Play
 from smartflo_bridge.core.session import Session
 from smartflo_bridge.core.settings import SessionSettings
@@ -257,7 +257,7 @@ def test_old_captures_are_deleted_and_nothing_else(tmp_path):
         old_file(folder, "3.x.capture.jsonl", 99),
         outside,
     ]
-    assert prune(tmp_path, 30 * DAY, time.time()) == 2
+    assert prune(tmp_path, CAPTURES, 30 * DAY, time.time()) == 2
     assert not any(file.exists() for file in gone)
     assert all(file.exists() for file in kept)
 
@@ -283,22 +283,23 @@ def test_a_file_that_another_bridge_deletes_is_no_trouble(tmp_path, monkeypatch)
             self._entries.close()
 
     monkeypatch.setattr(os, "scandir", Gone)
-    assert prune(tmp_path, 30 * DAY, time.time()) == 1
+    assert prune(tmp_path, CAPTURES, 30 * DAY, time.time()) == 1
 
 
 def test_the_writer_deletes_at_its_start_and_every_hour(tmp_path, caplog, monkeypatch):
     """On a thread of its own, and says how many."""
     caplog.set_level("INFO")
-    monkeypatch.setattr(capture, "PRUNE_SECONDS", 0.05)
+    monkeypatch.setattr(retention, "PRUNE_SECONDS", 0.05)
     first = old_file(tmp_path, "a.capture.jsonl", 2)
     writer = CaptureWriter(tmp_path, SessionSettings(), keep_days=1)
-    wait_until_gone(first)
+    wait_until(lambda: pruned(caplog) == 1)
+    assert not first.exists()
     second = old_file(tmp_path, "b.capture.jsonl", 2)
     young = old_file(tmp_path, "c.capture.jsonl", 0.5)
-    wait_until_gone(second)
+    wait_until(lambda: pruned(caplog) == 2)
     writer.close()
+    assert not second.exists()
     assert young.exists()
-    assert [record.getMessage() for record in caplog.records][:2] == ["old captures deleted files=1"] * 2
 
 
 def test_a_directory_that_cannot_be_looked_through_is_a_warning(tmp_path, caplog, monkeypatch):
@@ -309,20 +310,23 @@ def test_a_directory_that_cannot_be_looked_through_is_a_warning(tmp_path, caplog
         is_refused.set()
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(capture, "prune", refuse)
+    monkeypatch.setattr(retention, "prune", refuse)
     writer = CaptureWriter(tmp_path, SessionSettings())
     assert is_refused.wait(10)
-    deadline = time.monotonic() + 5
-    while not warnings(caplog) and time.monotonic() < deadline:
-        time.sleep(0.01)  # the thread that was refused has still to say so
+    wait_until(lambda: warnings(caplog))  # the thread that was refused has still to say so
     writer.close()
     assert warnings(caplog) == ['old captures could not be deleted reason="Permission denied"']
 
 
-def wait_until_gone(file):
-    """Wait until a file has been deleted; fail if it is not."""
+def pruned(caplog):
+    """Return how often the log says that one capture was deleted: a file is gone a moment before that is said."""
+    return [record.getMessage() for record in caplog.records].count("old captures deleted files=1")
+
+
+def wait_until(is_so):
+    """Wait until something is so; fail if it never is."""
     ends = time.monotonic() + 10
-    while file.exists():
+    while not is_so():
         assert time.monotonic() < ends
         time.sleep(0.01)
 

@@ -5,23 +5,26 @@ import hashlib
 import json
 import re
 import stat
+import sys
 import zlib
 from array import array
 from html.parser import HTMLParser
 from importlib import resources
 from pathlib import Path
+from types import SimpleNamespace
 from xml.etree import ElementTree as ET
 
 import pytest
 from click.testing import CliRunner
 
 from made_captures import SID, MadeCall, conversation, loud
-from smartflo_bridge.captures import svg
+from smartflo_bridge.captures import stage, svg
 from smartflo_bridge.captures.happenings import Kind, happenings
 from smartflo_bridge.captures.lead import lead_columns
 from smartflo_bridge.captures.masking import masked
 from smartflo_bridge.captures.packing import BLOCK_SECONDS, packed_audio, packed_columns
 from smartflo_bridge.captures.peaks import peaks_of
+from smartflo_bridge.captures.raster import png_of
 from smartflo_bridge.captures.report import page_of
 from smartflo_bridge.captures.still import still_picture
 from smartflo_bridge.captures.story import Story, tell_story
@@ -174,7 +177,8 @@ def test_a_hostile_call_makes_no_endless_page() -> None:
     call.stop()
     story = story_of(call)
     text = page(masked(story))
-    assert len(story.findings) == 1000
+    assert story.broken["platform", "unknown_mark"] == 7000
+    assert len(story.findings) == 22, "of each rule the first twenty are kept"
     assert text.count("<tr>") < 5100
     assert len(text) < 3_000_000
 
@@ -285,6 +289,13 @@ def test_the_figures_say_how_the_call_went() -> None:
     assert answered_after(told["Answer after"].value) == pytest.approx(700, abs=20)
     assert told["Barge-ins"].value == "1"
     assert told["Rules broken"].value == "none"
+    faulty = small_call()
+    for text in (b"?", b"?", b'{"event":"surprise"}'):
+        faulty.receive(text)
+    faulty.send(b"{}")
+    rules = next(figure for figure in figures(story_of(faulty)) if figure.name == "Rules broken")
+    detail = "by us: malformed message; by the platform: malformed (2 times), unknown event"
+    assert (rules.value, rules.detail, rules.is_bad) == ("3", detail, True)
     late = MadeCall().start()
     late.plays(loud(2.0))
     late.until(0.5)
@@ -378,6 +389,35 @@ def test_a_page_grows_with_its_audio_and_little_else() -> None:
 
 
 # --- The command
+
+
+def test_the_command_writes_a_png(tmp_path: Path) -> None:
+    """The still picture, twice as fine as its units, with its words; only its owner may read it."""
+    pytest.importorskip("resvg_py", reason="the extra smartflo-bridge[png] is not installed")
+    capture, png = small_call().write(tmp_path / "call.capture.jsonl"), tmp_path / "call.png"
+    result = CliRunner().invoke(main, ["report", str(capture), "--png", str(png)])
+    assert result.exit_code == 0, result.output
+    written = png.read_bytes()
+    assert written[:8] == b"\x89PNG\r\n\x1a\n"
+    assert int.from_bytes(written[16:20], "big") == 2 * stage.WIDTH
+    assert png.stat().st_mode & 0o077 == 0
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["call.capture.jsonl", "call.png"]
+    without_words = re.sub(r"<text.*?</text>", "", still_picture(masked(story_of(small_call()))))
+    assert written != png_of(without_words)
+
+
+def test_a_png_without_what_it_needs_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The extra is named; and without a font a picture without words is not taken for one."""
+    capture = str(small_call().write(tmp_path / "call.capture.jsonl"))
+    monkeypatch.setitem(sys.modules, "resvg_py", None)
+    result = CliRunner().invoke(main, ["report", capture, "--png", str(tmp_path / "call.png")])
+    assert (result.exit_code, result.output.count("smartflo-bridge[png]")) == (2, 1)
+    fontless = SimpleNamespace(svg_to_bytes=lambda svg_string, **_: re.sub(r"<text.*?</text>", "", svg_string).encode())
+    monkeypatch.setitem(sys.modules, "resvg_py", fontless)
+    result = CliRunner().invoke(main, ["report", capture, "--png", str(tmp_path / "call.png")])
+    assert result.exit_code == 2
+    assert "no font" in result.output
+    assert not (tmp_path / "call.png").exists()
 
 
 def test_the_command_writes_a_page_and_a_picture(tmp_path: Path) -> None:

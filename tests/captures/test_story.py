@@ -1,20 +1,27 @@
 """The story of a captured call, in numbers: calls whose every edge is known, told from their captures."""
 
 import itertools
+import re
+from importlib import resources
+from pathlib import Path
 
 import msgspec
 import pytest
 
-from made_captures import SID, MadeCall, loud
-from smartflo_bridge.captures.format import message_record
+from made_captures import SID, MadeCall, conversation, loud
+from smartflo_bridge.captures.format import Record, message_record
 from smartflo_bridge.captures.playback import Playback
-from smartflo_bridge.captures.rules import Culprit
+from smartflo_bridge.captures.rules import PLATFORM_RULES, Culprit, PlatformRule
 from smartflo_bridge.captures.story import Story, tell_story
-from smartflo_bridge.captures.talk import Talk, Turn, barge_ins, talks, turns
+from smartflo_bridge.captures.talk import Talk, barge_ins, talks
 from smartflo_bridge.captures.tracks import Span, pieces_of_arrivals, track_of
+from smartflo_bridge.core.audio import ulaw_to_pcm
 from smartflo_bridge.core.effects import MarkResult
+from smartflo_bridge.core.ledger import Turn
 from smartflo_bridge.core.settings import SessionSettings
+from smartflo_bridge.core.signals import HandlerDone
 
+ROOT = Path(__file__).parents[2]
 FRAME = 0.02
 MS = 1_000_000
 
@@ -24,7 +31,7 @@ def story_of(call: MadeCall) -> Story:
 
 
 def starts(story: Story) -> list[float]:
-    return [round(turn.start, 3) for turn in story.turns]
+    return [round(turn.fell_silent_at, 3) for turn in story.turns]
 
 
 # --- The caller's track
@@ -176,41 +183,40 @@ def test_a_turn_lasts_from_the_callers_end_to_our_first_audio() -> None:
     call.stop()
     story = story_of(call)
     assert starts(story) == pytest.approx([2.0], abs=FRAME)
-    assert story.turns[0].end == pytest.approx(2.64, abs=1e-6)
+    assert story.turns[0].answered_at == pytest.approx(2.64, abs=1e-6)
     assert story.caller.speech_seconds == pytest.approx(1.0, abs=2 * FRAME)
 
 
 def test_silence_before_our_speech_belongs_to_the_turn() -> None:
-    """The first byte that is not silence counts, when it was sent: up to the lead before it is heard."""
+    """The first byte that is not silence counts, when it begins to play."""
     call = MadeCall().start()
     call.says(loud(1.0))
     call.until(1.5)
     call.plays(b"\xff" * 8000 + loud(0.5))
     call.until(4.0)
     call.stop()
-    assert story_of(call).turns[0].end == pytest.approx(2.5 - 0.2, abs=0.1)
+    assert story_of(call).turns[0].answered_at == pytest.approx(2.5)
 
 
-def test_what_follows_without_a_word_of_the_caller_is_no_turn() -> None:
-    """A second prompt, two seconds later, answers nobody."""
-    assert turns([Span(1, 2)], [], [Talk(3, 4), Talk(6, 7)], [3, 6]) == [Turn(2, 3)]
+def test_the_turns_are_the_sessions_own() -> None:
+    """A conversation with barge-ins and keys: told from its messages alone, it has the turns of its end-of-call line."""
+    call = conversation(300)
+    told = story_of(call).turns
+    assert len(told) > 10
+    assert told == [
+        Turn(pytest.approx(turn.fell_silent_at), pytest.approx(turn.answered_at, abs=1e-6))
+        for turn in call.session.ledger.turns
+    ]
 
 
-def test_who_begins_while_the_caller_speaks_does_not_answer() -> None:
-    """Our talk at 2.5 begins inside what the caller says."""
-    assert turns([Span(1, 2), Span(2.2, 3)], [], [Talk(2.5, 4)], [2.5]) == []
-
-
-def test_what_is_said_behind_a_key_answers_the_key() -> None:
-    """The caller says something, presses a key, and a prompt follows."""
-    assert turns([Span(1, 2)], [2.5], [Talk(3, 4)], [3]) == []
-    assert turns([Span(1, 2)], [0.5, 3.5], [Talk(3, 4)], [3]) == [Turn(2, 3)]
-
-
-def test_words_that_cut_us_short_are_answered() -> None:
-    """The caller says "stop" while we speak, a recogniser takes 0.8 s, and we say something else."""
-    assert turns([Span(2, 2.3)], [], [Talk(0, 3.1, was_cut=True), Talk(3.5, 5)], [0, 3.5]) == [Turn(2.3, 3.5)]
-    assert turns([Span(2, 2.3)], [], [Talk(0, 3.1), Talk(3.5, 5)], [0, 3.5]) == []
+def test_a_capture_that_was_cut_has_its_turns() -> None:
+    """Up to the cut, though its last line with the accounts is missing."""
+    call = conversation(60)
+    turns = story_of(call).turns
+    call.records = [
+        record for record in call.records if record.dir != "end" and record.t < turns[1].fell_silent_at * 1e9
+    ]
+    assert story_of(call).turns == turns[:1]
 
 
 def test_a_word_said_while_we_speak_is_not_answered_by_our_next_breath() -> None:
@@ -331,6 +337,85 @@ def test_a_proper_call_breaks_no_rule() -> None:
     assert findings(call) == []
 
 
+def ours(call: MadeCall) -> list[str]:
+    """Name our broken rules, in the order in which they were found."""
+    return [rule for culprit, rule in findings(call) if culprit is Culprit.US]
+
+
+def test_what_is_heard_of_us_is_judged_as_the_referee_judges_it() -> None:
+    """PCM16 sent as mu-law, a click, a gap in mid-speech, a mark without a name: rules that no single number shows."""
+    call = MadeCall().start()
+    voice = (resources.files("smartflo_bridge.simulator") / "caller.ulaw").read_bytes()[16_000:24_000]
+    chunks = 0
+
+    def media(ulaw: bytes) -> None:
+        nonlocal chunks
+        chunks += 1
+        event = {"event": "media", "streamSid": SID, "media": {"payload": ulaw, "chunk": chunks}}
+        call.send(msgspec.json.encode(event))
+
+    call.until(1.0)
+    media(ulaw_to_pcm(voice)[:3200])
+    call.until(4.0)
+    media(b"\xff" * 80 + b"\x00" * 80)
+    call.until(7.0)
+    media(voice[:1600])
+    call.until(7.5)
+    media(voice[1600:3200])
+    call.send(msgspec.json.encode({"event": "mark", "streamSid": SID, "mark": {"name": ""}}))
+    call.stop()
+    assert set(ours(call)) == {"pcm_as_ulaw", "click", "gap_0_ms", "gap_60_ms", "gap_200_ms", "mark_name"}
+    found = {one.rule: one for one in story_of(call).findings}
+    assert found["gap_0_ms"].at_seconds == pytest.approx(7.2)
+    assert found["click"].place == "docs/protocol.md#audio"
+    assert found["mark_name"].message is not None
+
+
+def test_our_silence_and_our_close_are_judged() -> None:
+    """Ten seconds without a word, and 1011; but not the code of a platform that closed, or broke the protocol."""
+    call = MadeCall().start()
+    call.until(11.0)
+    call.give(HandlerDone(failed=True))
+    end = Record(11_000_000_000, "end", termination="handler_failed", code=1011, ledger={})
+    call.records.append(end)
+    assert ours(call) == ["no_answer", "close_code"]
+    call.records[-1] = msgspec.structs.replace(end, termination="protocol_error", code=1008)
+    assert ours(call) == ["no_answer"]
+
+
+def test_an_echo_of_the_platform_frees_a_marks_name() -> None:
+    """It may be used again when the platform has echoed it, and not when we think that it should have been played."""
+    call = MadeCall().start()
+    call.echoes_marks = False
+    mark = msgspec.json.encode({"event": "mark", "streamSid": SID, "mark": {"name": "a"}})
+    call.send(mark)
+    call.until(1.0)
+    call.message({"event": "mark", "streamSid": SID, "mark": {"name": "a"}})
+    call.send(mark)
+    call.until(2.0)
+    call.send(mark)
+    call.stop()
+    (repeated,) = [one for one in story_of(call).findings if one.culprit is Culprit.US]
+    assert (repeated.rule, repeated.at_seconds) == ("mark_repeated", pytest.approx(2.0))
+
+
+def test_what_is_said_under_the_inner_of_two_names_is_for_this_stream() -> None:
+    """A start may name the stream twice; the session takes both, so neither is another stream's."""
+    call = MadeCall()
+    call.message({"event": "start", "streamSid": SID, "start": {"streamSid": "MZinner"}})
+    call.message({"event": "dtmf", "streamSid": "MZinner", "dtmf": {"digit": "1"}})
+    call.stop()
+    assert findings(call) == [(Culprit.PLATFORM, "stream_sid_mismatch")]
+
+
+def test_each_rule_of_the_platform_has_its_place() -> None:
+    """On the protocol's page, in a section that is there."""
+    titles = re.findall(r"^#+ (.+)$", (ROOT / "docs/protocol.md").read_text(), re.MULTILINE)
+    anchors = {title.lower().replace(" ", "-") for title in titles}
+    assert set(PLATFORM_RULES) == set(PlatformRule)
+    assert {section for section, _ in PLATFORM_RULES.values()} <= anchors
+
+
 def test_the_platforms_mistakes_are_found() -> None:
     """Each is told once, with the message where it is one of text."""
     call = MadeCall()
@@ -354,7 +439,7 @@ def test_our_mistakes_are_found() -> None:
     call = MadeCall().start()
 
     def media(size: int, chunk: int, sid: str = SID) -> None:
-        event = {"event": "media", "streamSid": sid, "media": {"payload": bytes(size), "chunk": chunk}}
+        event = {"event": "media", "streamSid": sid, "media": {"payload": b"\xff" * size, "chunk": chunk}}
         call.send(msgspec.json.encode(event))
 
     media(160, 1)

@@ -1,13 +1,14 @@
-"""Turns, from a call's messages: from the end of the caller's speech to the message with which ours begins."""
+"""Turns from a call's messages alone, whoever sent them: the rules are `core.turns`' own, and tested there."""
 
 import json
 
 import pytest
 
 from captures.support import QUIET, VOICE, media_message
-from core.support import SID, message
+from core.support import SID, message, start_message
 from smartflo_bridge.captures.format import message_record
-from smartflo_bridge.captures.turns import Turn, turns
+from smartflo_bridge.captures.turns import turns_of
+from smartflo_bridge.core.ledger import Turn
 from smartflo_bridge.core.outgoing import ClearEvent, Media, MediaEvent, encode_outgoing_event
 
 
@@ -15,7 +16,7 @@ class Talk:
     """A call as its messages: `caller` and `ours` take audio in pieces of 100 ms at the present, `wait` lets time pass."""
 
     def __init__(self, speed=1.0):
-        self.records = []
+        self.records = [message_record(0, "in", start_message())]
         self.now = 0.0
         self.speed = speed
 
@@ -40,8 +41,8 @@ class Talk:
 
 
 def seconds(talk):
-    """Return how long the caller waited each time, in tenths of a second."""
-    return [None if turn.seconds is None else round(turn.seconds, 1) for turn in turns(talk.records, talk.speed)]
+    """Return how long the caller waited each time, in tenths of a second; None where nobody answered."""
+    return [turn and round(turn.seconds, 1) for turn in turns_of(talk.records, talk.speed)]
 
 
 def test_an_answer_is_measured_from_the_end_of_speech():
@@ -49,9 +50,8 @@ def test_an_answer_is_measured_from_the_end_of_speech():
     talk = Talk()
     talk.caller([0, 1, 1, 1, 0, 0, 0, 0, 0, 0])
     talk.ours()
-    (turn,) = turns(talk.records)
+    (turn,) = turns_of(talk.records)
     assert turn == Turn(pytest.approx(0.4, abs=0.021), pytest.approx(1.0))
-    assert Turn(1.0, None).seconds is None
 
 
 def test_each_end_of_speech_is_a_turn():
@@ -66,7 +66,7 @@ def test_each_end_of_speech_is_a_turn():
 
 @pytest.mark.parametrize("after", [0.0001, 0.0073, 0.0199])
 def test_an_answer_is_found_wherever_it_begins(after):
-    """Between two of the detector's frames as well: the message is the one that speech is in, not the one before it."""
+    """Between two of the caller's chunks as well."""
     talk = Talk()
     for _ in range(2):
         talk.caller([1] * 5 + [0] * 5)
@@ -138,4 +138,17 @@ def test_rubbish_is_passed_over():
             json.dumps({"event": "media", "media": {"payload": "!"}}).encode(),
         ):
             talk.records.append(message_record(0, direction, text))
-    assert turns(talk.records) == []
+    assert turns_of(talk.records) == ()
+
+
+def test_what_is_not_of_the_stream_is_not_heard():
+    """Audio of another stream, before the start, and behind the stop."""
+    talk = Talk()
+    talk.caller([1] * 5 + [0] * 5)
+    loud = media_message(VOICE, sid="MZother")
+    talk.records[1:1] = [message_record(0, "in", loud)] * 20
+    talk.records.append(message_record(round(talk.now * 1e9), "in", message("stop")))
+    talk.ours()
+    talk.caller([1] * 5 + [0] * 5)
+    talk.records[:0] = [message_record(0, "in", media_message(VOICE))] * 20
+    assert seconds(talk) == [None]

@@ -207,7 +207,7 @@ class Driver:
         """Nothing is overdue after a tick; after anything else, no audio is: limits wait for the tick."""
         session = self.session
         if not session.is_over:
-            due = session.deadline if isinstance(given, Tick) else session._outbound.deadline
+            due = session.deadline if isinstance(given, Tick) else session._outbound.due
             assert due is None or due > self.now, "something is overdue"
 
 

@@ -18,6 +18,7 @@ from core.support import (
     stop,
     streaming,
 )
+from smartflo_bridge.core.effects import Reply
 from smartflo_bridge.core.session import Input, Session
 from smartflo_bridge.core.settings import SessionSettings
 from smartflo_bridge.core.signals import Drained, HandlerDone, Malformed, Opened, PeerLost, Refused, Tick
@@ -268,6 +269,36 @@ def test_a_handler_that_fails_ends_the_call():
     call.give(place(1, "end"))
     assert call.give(FAILED) == ["reply 1: end discarded 0 ms", "close handler_failed 1011"]
     assert call.session.ledger.balanced
+
+
+def test_a_lost_agent_ends_the_call_when_all_has_been_heard():
+    """What was said about it is played out; then the call is closed as any other, and named for what it was."""
+    call = streaming()
+    call.play(speech(1_600))
+    assert call.give(HandlerDone(agent_lost=True)) == ["mark goodbye"]
+    assert call.run(until=0.2) == []
+    assert call.give(mark("goodbye"))[-1] == "close agent_lost 1000"
+
+
+def test_a_caller_who_leaves_during_the_apology_has_lost_the_agent_too():
+    """The reason why the call ended is the same."""
+    call = streaming()
+    call.play(speech(16_000))
+    call.give(HandlerDone(agent_lost=True))
+    assert call.give(stop())[-1] == "close agent_lost 1000"
+
+
+def test_an_interrupt_tells_all_that_is_not_heard():
+    """Over a pause as well, where what was heard of the utterance begins anew: sent or not, queued is heard or unheard."""
+    call = streaming()
+    call.play(speech(1_600))
+    call.run(until=2)
+    call.play(speech(16_000))
+    call.run(until=2.5)
+    (outcome,) = [effect.outcome for effect in call.session.handle(interrupt(7), 2.5) if isinstance(effect, Reply)]
+    assert outcome.heard_ms == 500
+    assert outcome.unheard_ms == 2000 - 500
+    assert outcome.unheard_ms > outcome.dropped_ms
 
 
 def test_a_handler_that_fails_after_hanging_up():

@@ -423,8 +423,11 @@ class AnyCall(RuleBasedStateMachine):
             assert self.overslept or (ledger.gaps, ledger.worst_lateness_seconds) == (0, 0)
 
     def overslept_now(self) -> bool:
-        """Return True if the clock has moved past what was due, and the session has not been told yet."""
-        return self.record[-1][1] < self.now
+        """Return True if the clock has moved past what was due, and the session has not been told yet: limits wait for a tick."""
+        given, told_at, _ = self.record[-1]
+        due = self.session.deadline
+        is_limit = due is not None and due <= self.now < self.session._outbound.due
+        return told_at < self.now or (is_limit and not isinstance(given, Tick))
 
     def teardown(self) -> None:
         """End the call if it has not ended, and let another session live through it again."""

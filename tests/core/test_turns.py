@@ -13,7 +13,7 @@ import pytest
 from recorded_speech import PROMPTS, line_noise, np, prompts, to_ulaw
 from smartflo_bridge.core.audio import SILENCE, pcm_to_ulaw
 from smartflo_bridge.core.commands import Interrupt, Play
-from smartflo_bridge.core.incoming import DTMF, DTMFEvent, Media, MediaEvent, StartEvent
+from smartflo_bridge.core.incoming import DTMF, DTMFEvent, Media, MediaEvent, StartEvent, StopEvent
 from smartflo_bridge.core.ledger import MAX_TURNS, Ledger, Turn
 from smartflo_bridge.core.session import Input, Session
 from smartflo_bridge.core.settings import SessionSettings
@@ -91,6 +91,15 @@ def test_a_turn_is_from_the_callers_silence_to_our_first_sound(size: int) -> Non
 def test_silence_that_we_send_is_no_answer() -> None:
     """It begins to count with the first sound in it, and when that plays: what is sent ahead has not been heard."""
     assert one_turn(converse(chunks(CALLER), say(2.3, hush(0.5) + tone(1))), 2000, 2800)
+
+
+def test_an_answer_is_counted_though_the_call_ends_at_once() -> None:
+    """No more of the caller's audio comes to show that they stayed silent; but if they are speaking, it is no answer."""
+    heard = chunks(hush(1) + tone(1) + hush(1))
+    answered = converse(heard, say(3.0015, tone(0.1)), (3.002, StopEvent(stream_sid="MZ1")))
+    assert one_turn(answered, 2000, 3001)
+    spoken_to = converse(chunks(hush(1) + tone(2)), say(3.0015, tone(0.1)), (3.002, StopEvent(stream_sid="MZ1")))
+    assert turns_ms(spoken_to) == []
 
 
 def test_the_noise_of_a_synthesiser_is_silence() -> None:

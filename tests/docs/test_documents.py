@@ -11,6 +11,7 @@ import pytest
 
 from docs.support import DOCUMENTS, NOT_RUN, ROOT, Topic, blocks_of, call, daemon, headings_of, slug, without_blocks
 from smartflo_bridge import Call, Termination, UnknownEvent, parse_incoming_event
+from smartflo_bridge.agents.kinds import KINDS
 from smartflo_bridge.captures.format import read_capture
 from smartflo_bridge.cli.main import COMMANDS, main
 from smartflo_bridge.config import Config
@@ -22,21 +23,27 @@ from smartflo_bridge.version import __version__
 
 SOURCE = ROOT / "src" / "smartflo_bridge"
 TREES = [ast.parse(path.read_text()) for path in SOURCE.rglob("*.py")]
-KEYS = {name.replace("_", "-") for name in Config.__struct_fields__}
+KEYS = {name.replace("_", "-") for name in Config.__struct_fields__} | {"kind"}
+KEYS |= {name.replace("_", "-") for kind in KINDS.values() for name in kind.settings.__struct_fields__}
 OPTIONS = {
     option
     for name in COMMANDS
     for parameter in main.get_command(None, name).params  # type: ignore[arg-type,union-attr]  # looks nothing up in it
     for option in parameter.opts
 }
-HYPHENATED = {"smartflo-bridge", *KEYS_OF_SCENARIOS, *Variant, *shipped_scenarios()}
-"""What has a hyphen and is no key."""
+RTVI = {"client-ready", "client-message", "user-started-speaking"}
+HYPHENATED = {"smartflo-bridge", *RTVI, *KEYS_OF_SCENARIOS, *Variant, *shipped_scenarios()}
+"""What has a hyphen and is no key: pipecat's messages, for instance."""
 
 _FOREIGN = """
 smartflo toml mine polite py conftest stream token wav wave ulaw json README CHANGELOG LICENSE docs tests
 callId fromNumber toNumber call_id customer_number api_key caller_id customer_ring_timeout wss_url customParameters
 accountSid callSid streamSid sequenceNumber mediaFormat sampleRate bitRate bitDepth
-Ctrl Upgrade Connection asyncio to_thread time sleep TimeoutStopSec
+customParameters TwilioFrameSerializer Authorization Bearer the key X Twilio Signature parrot heard_ms dtmf
+turnComplete UserStartedSpeaking playback_clear_buffer from to temporaryTool hangUp
+ProtobufFrameSerializer PipelineParams InputDTMFFrame add_wav_header
+SingleClientWebsocketServerTransport FastAPIWebsocketTransport audio_in_sample_rate audio_out_sample_rate
+Ctrl Upgrade Connection Origin WEBSOCKETS_MAX_LINE_LENGTH asyncio to_thread time sleep TimeoutStopSec
 """
 FOREIGN = set(_FOREIGN.split())
 """Names in code font that are not the source's: of files, of the platform's messages and interfaces, of other people."""
@@ -116,7 +123,7 @@ def test_commands_that_are_named_exist(document: str) -> None:
 def test_names_of_the_source_exist(document: str) -> None:
     """A file of the package is there, and a name in code font is one of the source's."""
     for code in codes(document):
-        if re.fullmatch(r"(calls|core|server|handlers|captures|simulator|cli)/(\w+\.py)?", code):
+        if re.fullmatch(r"(agents|calls|core|server|handlers|captures|simulator|cli)/(\w+\.py)?", code):
             assert (SOURCE / code).exists(), code
         elif re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*(\(.*\))?", code) and re.search(r"[A-Z_.(]", code):
             names = re.findall(r"[A-Za-z_]\w*", code.partition("(")[0])
@@ -138,11 +145,17 @@ def test_what_a_call_is_said_to_have_it_has(document: str) -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_each_block_is_run_by_somebody(document: str) -> None:
-    """Blocks outside of README, quick reference and the guide to testing are drawings, or of documents with tests of their own."""
-    if document in ("README.md", "docs/quick-reference.md", "docs/testing-a-bot.md"):
+    """Blocks outside of README, quick reference, security and the guide to testing are drawings, or have tests of their own."""
+    if document in ("README.md", "docs/quick-reference.md", "docs/security.md", "docs/testing-a-bot.md"):
         return
+    tested = {
+        "docs/agents.md": {"toml", "python"},
+        "docs/captures.md": {"sh", "toml", "json"},
+        "docs/protocol.md": {"json"},
+        "docs/raw-leg.md": {"json", "python"},
+    }
     kinds = {block.language for block in blocks_of(document)}
-    assert kinds <= {"docs/captures.md": {"sh", "toml", "json"}, "docs/protocol.md": {"json"}}.get(document, {"text"})
+    assert kinds <= tested.get(document, {"toml"} if document.startswith("docs/agents/") else {"text"})
 
 
 def test_nothing_tells_where_it_was_written() -> None:

@@ -6,6 +6,8 @@ run of `scripts/start` installs from the package index.
 
 import audioop
 import shutil
+import socket
+import subprocess
 import wave
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,7 +19,8 @@ from docs.support import NOT_RUN, ROOT, Daemon, Topic, blocks_of, call, name_of_
 from smartflo_bridge import pcm_to_ulaw
 from smartflo_bridge.config import config_from
 from smartflo_bridge.handlers.ivr import prompt
-from smartflo_bridge.simulator.plan import Press
+from smartflo_bridge.simulator.mix import built_in_voice
+from smartflo_bridge.simulator.plan import Press, Speak
 from smartflo_bridge.simulator.progress import EndedBy
 from smartflo_bridge.version import __version__
 
@@ -106,6 +109,31 @@ def test_a_handler_of_your_own(topic: Topic) -> None:
         report = call(served, Press(0.3, "7"), Press(1.9, "9"), linger_seconds=15.0)
     assert report.ended_by is EndedBy.BRIDGE
     assert prompt("playback") + prompt("number-7") in report.heard
+    assert prompt("goodbye") in report.heard
+
+
+def test_an_agent_without_an_account(topic: Topic, started: Daemon) -> None:
+    """The parrot greets, says back what it hears, is interrupted, and says goodbye at 9."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    agent = topic.take("toml").text.replace("8765", str(port))
+    (topic.folder / "parrot.toml").write_text("port = 0\nhealth-port = 0\n" + agent)
+    bot, serve = topic.take("sh").text.replace("8765", str(port)).splitlines()
+    parrot = subprocess.Popen(["bash", "-c", f"exec {bot.removesuffix(' &')}"], cwd=topic.folder)
+    try:
+        with running(serve, topic.folder) as served:
+            said = Speak(1.5, built_in_voice()[:16000])
+            report = call(served, said, Press(8.0, "9"), linger_seconds=15.0)
+    finally:
+        parrot.kill()
+        parrot.wait()
+    assert report.broken == {}, report.violations
+    assert report.ended_by is EndedBy.BRIDGE
+    assert report.heard.startswith(prompt("greeting")[:8000], report.heard.index(prompt("greeting")[:800]))
+    assert prompt("greeting") not in report.heard  # it was interrupted
+    assert prompt("playback") in report.heard
+    assert built_in_voice()[4000:12000] in report.heard
     assert prompt("goodbye") in report.heard
 
 

@@ -40,6 +40,8 @@ KEYS: Mapping[str, object] = {
     "health_port": 0,
     "lame_duck_seconds": 0,
     "drain_seconds": 5,
+    "max_new_calls_per_second": 1000,  # tests are in a hurry
+    "shed_lag_seconds": 10.0,  # a busy machine's loop is late
     "lead_seconds": 0.5,  # the default rides out 0.1 s: too little for a test of something else on a busy machine
 }
 """What is different from the defaults in a daemon under test, unless the test says otherwise."""
@@ -317,6 +319,13 @@ def write_config(folder: Path, **keys: object) -> Path:
     return file
 
 
+def write_secret(file: Path, text: str) -> Path:
+    """Write a file with secrets, which only its owner can read; others are refused."""
+    file.touch(mode=0o600)
+    file.write_text(text)
+    return file
+
+
 def open_files(pid: int) -> list[str]:
     """Return what the file descriptors of a process are, sorted: `socket:[...]`, `pipe:[...]` or a path."""
     names = []
@@ -350,14 +359,16 @@ def run_program(
     *arguments: str | Path,
     command: Sequence[str] = (str(PROGRAM),),
     pass_fds: Sequence[int] = (),
+    given: str | None = None,
     **environment: str,
 ) -> subprocess.CompletedProcess[str]:
-    """Run `smartflo-bridge` to its end where nothing is to be served; `environment` is added to its own."""
+    """Run `smartflo-bridge` to its end where nothing is to be served; `given` is its input, `environment` is added to its own."""
     return subprocess.run(
         [*command, *map(str, arguments)],
         cwd=HANDLERS,
         env=os.environ | environment,
         pass_fds=pass_fds,
+        input=given,
         capture_output=True,
         text=True,
         timeout=START_SECONDS,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from integration.daemon import WAIT_SECONDS, Daemon, Supervisor, run_program, until, write_config
+from integration.daemon import WAIT_SECONDS, Daemon, Supervisor, run_program, until, write_config, write_secret
 from integration.handlers.answers import speech
 from integration.wire import check_speech, dialled, plan, sid_of
 from smartflo_bridge.simulator.caller import place_call
@@ -38,7 +38,7 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
 
 def guarded(folder: Path, **keys: object) -> Daemon:
     """Return a daemon that wants one of two tokens, and may say all that it has to say but them."""
-    (folder / "stream.token").write_text(TOKENS)
+    write_secret(folder / "stream.token", TOKENS)
     kept = [OLD_TOKEN, NEW_TOKEN, "wrong-wrong-wrong", "%2F"]
     return Daemon(folder, handler="answers:answer", token_file="stream.token", log_level="debug", secrets=kept, **keys)
 
@@ -140,11 +140,13 @@ def test_health_is_a_small_json_without_a_line_in_the_log(daemon: Daemon) -> Non
             assert "\r\nContent-Type: application/json\r\n" in answer
         assert len(daemon.log.all()) == before
         idle = json.loads(answer.partition("\r\n\r\n")[2])
-        assert idle | {"calls_served": 0} == {
+        assert idle | {"calls_served": 0, "loop_lag_p99_ms": 0} == {
             "status": "ok",
             "calls": 0,
             "max_calls": 300,
             "calls_served": 0,
+            "refused": 0,
+            "loop_lag_p99_ms": 0,
             "version": __version__,
         }
         async with dialled(daemon.url) as platform:
@@ -382,7 +384,7 @@ def test_a_configuration_that_cannot_be_read(tmp_path: Path, what: str) -> None:
 @pytest.mark.parametrize("text", ["", "# none\n", "short\n", "long-enough-and-more\nshort\n"])
 def test_a_token_file_without_a_usable_token(tmp_path: Path, text: str) -> None:
     """It says so, without the tokens."""
-    (tmp_path / "stream.token").write_text(text)
+    write_secret(tmp_path / "stream.token", text)
     said = refusal(tmp_path, token_file="stream.token")
     assert "stream.token" in said
     assert "16 characters" in said

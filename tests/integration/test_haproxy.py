@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from integration.daemon import WAIT_SECONDS, Daemon, until
+from integration.daemon import WAIT_SECONDS, Daemon, until, write_secret
 from integration.handlers.answers import speech
 from integration.machine import again_if_starved
 from integration.wire import check_speech, plan, sid_of
@@ -30,6 +30,7 @@ global
     stats socket {stats} mode 600
 defaults
     mode {mode}
+    {option}
     timeout connect 2s
     timeout client 10s
     timeout server 10s
@@ -93,6 +94,7 @@ def proxy(folder: Path, daemon: Daemon, mode: str) -> Iterator[Proxy]:
             CONFIGURATION.format(
                 stats=stats,
                 mode=mode,
+                option="option forwardfor" if mode == "http" else "",
                 fd=sock.fileno(),
                 inter=CHECK_MS,
                 port=daemon.port,
@@ -107,6 +109,32 @@ def proxy(folder: Path, daemon: Daemon, mode: str) -> Iterator[Proxy]:
         finally:
             process.kill()
             process.wait(WAIT_SECONDS)
+
+
+@pytest.mark.parametrize(
+    ("trusted", "client"), [(["127.0.0.1"], "127.0.0.9"), (["127.0.0.0/29"], "127.0.0.9"), ([], "127.0.0.1")]
+)
+def test_who_knocked_is_told_by_a_trusted_proxy(tmp_path: Path, trusted: list[str], client: str) -> None:
+    """The log has the address of who had no token, and not what that one claimed to be; an untrusted proxy is who knocked."""
+    write_secret(tmp_path / "stream.token", "right-right-right-right")
+    secrets = ["right-right", "wrong-wrong", "6.6.6.6"]
+    keys = {"token_file": "stream.token", "log_level": "debug", "trusted_proxies": trusted}
+    with (
+        Daemon(tmp_path, handler="answers:answer", secrets=secrets, **keys) as daemon,
+        proxy(tmp_path, daemon, "http") as running,
+        contextlib.closing(socket.socket()) as sock,
+    ):
+        sock.settimeout(WAIT_SECONDS)
+        sock.bind(("127.0.0.9", 0))
+        sock.connect(("127.0.0.1", int(running.url.split(":")[2].split("/")[0])))
+        sock.sendall(
+            b"GET /vendor-stream/wrong-wrong-wrong HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 6.6.6.6\r\n"
+            b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+            b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        )
+        assert sock.recv(100).startswith(b"HTTP/1.1 401 ")
+        (said,) = daemon.log.wait_for("stream refused ")
+        assert said.endswith(f"stream refused client={client} why=token")
 
 
 @pytest.mark.parametrize("mode", ["tcp", "http"])

@@ -5,11 +5,14 @@ Every daemon's log is checked when it stops (`daemon.check_privacy`); here one i
 
 import asyncio
 import base64
+import json
 import re
+import shutil
 from pathlib import Path
 
-from integration.daemon import Daemon, pairs
+from integration.daemon import Daemon, pairs, write_secret
 from integration.handlers.answers import speech
+from integration.test_gate import UPGRADE, ask, talk
 from integration.wire import dialled
 
 TOKEN = "privacy-token-7d1f0a"
@@ -83,7 +86,7 @@ def test_nothing_private_is_logged(tmp_path: Path) -> None:
                 await platform.connection.send(text)
                 await daemon.log.seen("kind=(malformed|unknown_event)", 3 + number)
 
-    (tmp_path / "stream.token").write_text(f"{TOKEN}\n")
+    write_secret(tmp_path / "stream.token", f"{TOKEN}\n")
     with Daemon(
         tmp_path,
         handler="answers:answer",
@@ -97,6 +100,57 @@ def test_nothing_private_is_logged(tmp_path: Path) -> None:
         asyncio.run(main(daemon))
         command = Path(f"/proc/{daemon.pid}/cmdline").read_text() + Path(f"/proc/{daemon.pid}/environ").read_text()
         assert TOKEN not in command
+
+
+def test_nothing_private_of_the_dynamic_endpoint_is_logged(tmp_path: Path) -> None:
+    """Neither what the platform asks with, nor a token that was given out, used, used again or is wrong, nor a forged header."""
+    secrets = ["asking-secret-asking", "s" * 40, "919900112233", "query-secret", "body-secret", "header-secret"]
+    given_out = []
+
+    def resolve(daemon: Daemon, method: str, query: str, body: str) -> str:
+        headers = f"Content-Length: {len(body)}\r\nX-Forwarded-For: header-secret\r\n"
+        answer = ask(daemon.port, f"/resolve/asking-secret-asking{query}", headers, method, body)[1]
+        return str(json.loads(answer.partition("\r\n\r\n")[2])["wss_url"]).rpartition("/")[2]
+
+    def main(daemon: Daemon) -> None:
+        for method, query, body in (
+            ("GET", "?callId=query-secret&fromNumber=919900112233", ""),
+            ("POST", "", '{"callId":"body-secret","fromNumber":"919900112233"}'),
+            ("POST", "", "callId=body-secret&fromNumber=919900112233"),
+        ):
+            given_out.append(resolve(daemon, method, query, body))
+            asyncio.run(talk(daemon, f"/{given_out[-1]}"))
+            forged = f"{UPGRADE}X-Forwarded-For: header-secret, {FORGED}\r\n"
+            assert ask(daemon.port, f"/vendor-stream/{given_out[-1]}", forged)[0] == 401
+            assert ask(daemon.port, f"/vendor-stream?token={given_out[-1][:-1]}")[0] == 401
+        assert ask(daemon.port, "/resolve/header-secret", "Content-Length: x\r\n", "POST", "body-secret")[0] == 400
+        shutil.rmtree(tmp_path / "used")
+        given_out.append(resolve(daemon, "GET", "", ""))
+        assert ask(daemon.port, f"/vendor-stream/{given_out[-1]}")[0] == 503
+
+    write_secret(tmp_path / "asking", "asking-secret-asking")
+    write_secret(tmp_path / "secrets", "s" * 40)
+    with Daemon(
+        tmp_path,
+        handler="answers:answer",
+        log_level="debug",
+        resolver_path="/resolve",
+        resolver_token_file="asking",
+        resolver_call_id="callId",
+        token_secret_file="secrets",
+        used_token_dir=str(tmp_path / "used"),
+        public_url="wss://voice.example.com",
+        trusted_proxies=["127.0.0.1"],
+        secrets=secrets,
+        expects=["^used tokens cannot be kept"],
+    ) as daemon:
+        main(daemon)
+        assert len(daemon.log.find("stream refused client=127.0.0.1 why=token")) == 6
+        said = "\n".join(daemon.log.all())
+    assert len(set(given_out)) == 4
+    for token in given_out:
+        assert token not in said
+        assert token[8:24] not in said
 
 
 def test_nobody_can_forge_a_line(tmp_path: Path) -> None:

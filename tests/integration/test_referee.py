@@ -5,17 +5,8 @@ and runs as a process of its own, in an environment that is made once, below `.c
 """
 
 import asyncio
-import functools
-import hashlib
 import json
-import os
-import socket
-import subprocess
-import sys
-import venv
-import wave
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -24,11 +15,11 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
 from bots.naive_bot import MISTAKES, Bot
+from bots.running import pipecat_bot, write_voice
 from integration.daemon import bridge, on_uvloop, url_of
 from smartflo_bridge.calls.home import Handler
 from smartflo_bridge.cli.call import command
-from smartflo_bridge.core.audio import SILENCE, ulaw_to_pcm
-from smartflo_bridge.core.resampling import Resampler
+from smartflo_bridge.core.audio import SILENCE
 from smartflo_bridge.handlers.echo import echo
 from smartflo_bridge.handlers.ivr import ivr, prompt
 from smartflo_bridge.simulator.caller import place_call
@@ -39,10 +30,6 @@ from smartflo_bridge.simulator.report import CallReport
 from smartflo_bridge.simulator.rules import Rule
 from smartflo_bridge.simulator.watermark import stamp
 
-ROOT = Path(__file__).parents[2]
-PIPECAT = ("pipecat-ai[websocket]==1.14.0", "uvicorn==0.54.0")
-INSTALL_SECONDS = 600.0
-START_SECONDS = 60.0
 BOUND_SECONDS = 60.0
 
 ALL_GAPS = {Rule.GAP_0_MS, Rule.GAP_60_MS, Rule.GAP_200_MS}
@@ -162,80 +149,13 @@ def test_a_cooperating_bot_is_judged_by_its_watermarks() -> None:
     assert new.watermarks_seen == 60
 
 
-@functools.cache
-def environment_of_pipecat() -> Path:
-    """Make the environment if it is not there; return its Python. Skips where it cannot be made."""
-    key = hashlib.sha256(f"{PIPECAT} {sys.version}".encode()).hexdigest()[:12]
-    folder = ROOT / ".cache" / f"pipecat-{key}"
-    python = folder / "bin" / "python"
-    if not (folder / "installed").exists():
-        venv.create(folder, with_pip=True, clear=True)
-        install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *PIPECAT]
-        try:
-            done = subprocess.run(install, capture_output=True, text=True, timeout=INSTALL_SECONDS, check=False)
-            why = done.stderr.strip().splitlines()[-1:] if done.returncode else []
-        except subprocess.TimeoutExpired:
-            why = [f"pip took more than {INSTALL_SECONDS:g} s"]
-        if why:
-            pytest.skip(f"pipecat-ai cannot be installed from the package index: {why[0]}")
-        (folder / "installed").write_text(f"{PIPECAT}\n")
-    return python
-
-
-@pytest.fixture
-def voice_24_khz(tmp_path: Path) -> Path:
-    """Write a voice as a text-to-speech service delivers it."""
-    resampler = Resampler(8000, 24000)
-    pcm = resampler.convert(ulaw_to_pcm(prompt("menu"))) + resampler.flush()
-    path = tmp_path / "voice.wav"
-    with wave.open(str(path), "wb") as out:
-        out.setparams((1, 2, 24000, 0, "NONE", ""))
-        out.writeframes(pcm)
-    return path
-
-
-@contextmanager
-def pipecat_bot(sound: Path, log: Path) -> Iterator[str]:
-    """Run the bot; return where it answers."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    # Nothing of the tests' own environment may be seen there.
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-    bot = [str(environment_of_pipecat()), str(ROOT / "tests" / "bots" / "pipecat_bot.py"), str(port), str(sound)]
-    with log.open("w") as out:
-        process = subprocess.Popen(bot, env=inherited, stdout=out, stderr=subprocess.STDOUT)
-    try:
-        asyncio.run(_is_up(port, process, log))
-        yield f"ws://127.0.0.1:{port}/vendor-stream"
-    finally:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-async def _is_up(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    """Wait until somebody answers at a port."""
-    async with asyncio.timeout(START_SECONDS):
-        while process.poll() is None:
-            with suppress(OSError):
-                _, writer = await asyncio.open_connection("127.0.0.1", port)
-                writer.close()
-                return
-            await asyncio.sleep(0.1)
-        raise AssertionError(f"the bot did not start: {await asyncio.to_thread(log.read_text)}")
-
-
-def test_a_pipecat_bot_is_found_out(voice_24_khz: Path, tmp_path: Path) -> None:
+def test_a_pipecat_bot_is_found_out(tmp_path: Path) -> None:
     """With its Twilio serializer at 24 kHz, every payload is misaligned, none is numbered, and stop does not close.
 
     What it gets right is not blamed: the rate, the pace, the interruption.
     """
     out = tmp_path / "report.json"
-    with pipecat_bot(voice_24_khz, tmp_path / "bot.log") as url:
+    with pipecat_bot(write_voice(tmp_path), tmp_path / "bot.log") as url:
         arguments = [url, "--press", "1@3s", "--hang-up-at", "4s", "--json", str(out)]
         result = CliRunner().invoke(command, arguments)
     assert result.exit_code == 1, result.output

@@ -112,9 +112,9 @@ class Platform:
 
 
 @asynccontextmanager
-async def dialled(url: str) -> AsyncIterator[Platform]:
-    """Open a connection as the platform does; leave nothing of it behind."""
-    connection = await connect(url, compression=None, proxy=None, ping_interval=None, close_timeout=2)
+async def dialled(url: str, **options: Any) -> AsyncIterator[Platform]:
+    """Open a connection as the platform does, with these options of the library; leave nothing of it behind."""
+    connection = await connect(url, compression=None, proxy=None, ping_interval=None, close_timeout=2, **options)
     try:
         yield Platform(connection)
     finally:

@@ -16,7 +16,7 @@ from smartflo_bridge.calls.peer import Peer
 from smartflo_bridge.calls.setup import CallSetup
 from smartflo_bridge.core.effects import Close, Deliver, Effect, HandlerEvent, Notice, Reply, Send
 from smartflo_bridge.core.errors import ProtocolError
-from smartflo_bridge.core.incoming import MediaEvent, StartEvent, parse_incoming_event
+from smartflo_bridge.core.incoming import IncomingEvent, MediaEvent, StartEvent, parse_incoming_event
 from smartflo_bridge.core.outgoing import encode_outgoing_event
 from smartflo_bridge.core.session import Input, Session
 from smartflo_bridge.core.signals import (
@@ -25,7 +25,6 @@ from smartflo_bridge.core.signals import (
     HandlerStuck,
     Malformed,
     Opened,
-    PeerLost,
     Refused,
     Tick,
     Undelivered,
@@ -57,6 +56,7 @@ class _Actor:
         self.inbox = Inbox()
         self._peer = peer
         self._setup = setup
+        self._clock_ns = setup.clock_ns
         self._taps = setup.open_taps()
         self._began_ns = setup.clock_ns()
         self._timer: Patience | None = None
@@ -68,57 +68,55 @@ class _Actor:
         """Serve until the session is over; then close the connection, and let the handler come to its end."""
         try:
             async with asyncio.TaskGroup() as tasks:
-                receiver = tasks.create_task(self._receive())
                 self._take(Opened(), self._now_ns())
+                self._peer.listen(self.inbox)
                 self._arm()
-                while self._close is None:
-                    await self._take_portion()
+                close = await self._serve()
                 accountant = tasks.create_task(self._account_for_the_rest())
-                await self._part(self._close)
+                await self._part(close)
                 accountant.cancel()
-                receiver.cancel()
         finally:
             self._settle()
-
-    async def _receive(self) -> None:
-        while True:
-            message = await self._peer.recv()
-            self.inbox.put(message)
-            if isinstance(message, PeerLost):
-                return
 
     # --- Inputs
 
     def _now_ns(self) -> int:
-        return self._setup.clock_ns() - self._began_ns
+        return self._clock_ns() - self._began_ns
 
-    async def _take_portion(self) -> None:
+    async def _serve(self) -> Close:
+        """Take what comes until the session is over."""
+        while self._close is None:
+            await (self.inbox.arrival() or asyncio.sleep(0))
+            self._take_portion()
+        return self._close
+
+    def _take_portion(self) -> None:
         """Take what has come, or the first of it: others are to have their turn too."""
-        await self.inbox.wait()
+        take, clock_ns = self.inbox.take, self._clock_ns
         for _ in range(PORTION):
-            item = self.inbox.take()
+            item = take()
             if item is None:
                 break
-            self._take(item, self._now_ns())
-        else:
-            await asyncio.sleep(0)
+            self._take(item, clock_ns() - self._began_ns)
         self._arm()
 
     def _take(self, item: Item, at_ns: int) -> None:
         given: Input
+        event: IncomingEvent | Malformed
         if isinstance(item, bytes):
-            for tap in self._taps:
-                tap.message_in(at_ns, item)
             try:
-                given = parse_incoming_event(item)
+                event = parse_incoming_event(item)
             except ProtocolError as error:
-                given = Malformed(str(error))
+                event = Malformed(str(error))
+            given = event
+            for tap in self._taps:
+                tap.message_in(at_ns, self.session.muting.message(item, event))
         else:
             given = item
             for tap in self._taps:
-                tap.given(at_ns, given)
+                tap.given(at_ns, self.session.muting.given(item))
             if isinstance(given, HandlerDone) and self._handling is not None:
-                self._handling.is_done.set()
+                self._handling.finish()
         for effect in self.session.handle(given, at_ns / 1e9):
             self._perform(effect, at_ns)
 
@@ -128,8 +126,8 @@ class _Actor:
         A timer that fires too early does no harm: the `Tick` does nothing and arms again. So a deadline that only moves
         away, as the idle limit does with each message, costs no timer.
         """
-        deadline = self.session.deadline
-        if deadline is None or (self._timer is not None and self._timer_due <= deadline):
+        deadline = self.session.wake_at
+        if self._timer_due <= deadline or self.session.is_over:
             return
         if self._timer is not None:
             self._timer.cancel()
@@ -140,17 +138,18 @@ class _Actor:
 
     def _tick(self) -> None:
         self._timer = None
+        self._timer_due = math.inf
         self.inbox.put(Tick())
 
     # --- Effects
 
     def _perform(self, effect: Effect, at_ns: int) -> None:
         match effect:
-            case Send(event=outgoing):
+            case Send(event=outgoing, is_muted=is_muted):
                 text = encode_outgoing_event(outgoing)
                 self._peer.send(text)
                 for tap in self._taps:
-                    tap.message_out(at_ns, text)
+                    tap.message_out(at_ns, encode_outgoing_event(effect.shown) if is_muted else text)
             case Deliver(event=event):
                 self._deliver(event)
             case Reply(ticket=ticket, outcome=outcome):
@@ -164,16 +163,17 @@ class _Actor:
                 assert_never(effect)
 
     def _deliver(self, event: HandlerEvent) -> None:
-        if isinstance(event, StartEvent):
+        if self._handling is None and isinstance(event, StartEvent):
             self._begin(event)
-        if self._handling is None:
-            if isinstance(event, MediaEvent):
-                self.inbox.put(Undelivered(len(event.media.payload), "refused"))
-        elif dropped := self._handling.deliver(event):
-            reason = "hanging_up" if self.session.is_hanging_up else "slow_handler"
-            self.inbox.put(Undelivered(dropped, reason))
-        if self._handling is not None and self._handling.is_stuck:
-            self.inbox.put(HandlerStuck())
+        if self._handling is not None:
+            dropped = self._handling.deliver(event)
+            if dropped:
+                reason = "hanging_up" if self.session.is_hanging_up else "slow_handler"
+                self.inbox.put(Undelivered(dropped, reason))
+            if self._handling.is_stuck:
+                self.inbox.put(HandlerStuck())
+        elif isinstance(event, MediaEvent):
+            self.inbox.put(Undelivered(len(event.media.payload), "refused"))
 
     def _begin(self, start: StartEvent) -> None:
         """Start the handler; refuse a stream that is being served already."""
@@ -201,7 +201,8 @@ class _Actor:
     async def _account_for_the_rest(self) -> None:
         """Take what still comes in, so that it is counted and nobody waits for an answer."""
         while True:
-            await self._take_portion()
+            await (self.inbox.arrival() or asyncio.sleep(0))
+            self._take_portion()
 
     def _settle(self) -> None:
         """Close the accounts, and say how the call went. Whoever cancelled us in the middle finds nothing left open."""
@@ -213,7 +214,7 @@ class _Actor:
         if self._close is None:
             self._take(Drained(), at_ns)
         if self._handling is not None:
-            if not self._handling.is_done.is_set():
+            if not self._handling.is_done:
                 self._handling.end(self.session.termination)
                 self._handling.cancel()
             self._setup.registry.remove(self._handling.call)

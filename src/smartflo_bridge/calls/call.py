@@ -7,7 +7,6 @@ are for the loop that the handler runs on.
 
 import asyncio
 import itertools
-from collections import deque
 from collections.abc import AsyncIterable
 from typing import Any, Protocol, Self
 
@@ -62,7 +61,7 @@ class Call:
         delivery: Delivery,
         live_calls: LiveCalls,
         counters: Ledger,
-        recent: deque[bytes],
+        recent: bytearray,
     ) -> None:
         self.stream_sid = start.sid or ""
         self.call_sid = start.call_sid
@@ -80,8 +79,7 @@ class Call:
         self._recent = recent
         self._utterance: Utterance | None = None
         self._sequence = itertools.count(1)
-        self._is_reading = False
-        self._is_over = asyncio.Event()
+        self._parting: asyncio.Event | None = None  # once the handler waits for the end
 
     def __repr__(self) -> str:
         return f"<Call {self.stream_sid!r}>"
@@ -97,14 +95,7 @@ class Call:
         Raises:
             HandlerError: two tasks read the events at once.
         """
-        if self._is_reading:
-            msg = "the events of a call are read by one task at a time"
-            raise HandlerError(msg)
-        self._is_reading = True
-        try:
-            event = await self._delivery.take()
-        finally:
-            self._is_reading = False
+        event = await self._delivery.take()
         if event is None:
             raise StopAsyncIteration
         return event
@@ -162,7 +153,7 @@ class Call:
     @property
     def recent_audio(self) -> bytes:
         """The last second or so of what the caller said, mu-law; `recent-audio-seconds` in the configuration."""
-        return b"".join(tuple(self._recent))
+        return bytes(self._recent)
 
     # --- Speaking
 
@@ -184,12 +175,12 @@ class Call:
             HandlerError: a rate or encoding that cannot be played.
         """
         utterance = self._continue(rate_hz, encoding)
-        if isinstance(audio, AsyncIterable):
-            async for piece in audio:
-                if not await utterance.play(piece):
-                    return False
-            return True
-        return await utterance.play(audio)
+        if isinstance(audio, bytes) or not isinstance(audio, AsyncIterable):  # an ABC is slow to ask
+            return await utterance.play(audio)
+        async for piece in audio:
+            if not await utterance.play(piece):
+                return False
+        return True
 
     def utterance(self, rate_hz: int = SAMPLE_RATE_HZ, encoding: Encoding = "pcm") -> Utterance:
         """Begin an utterance to be fed by another task: after an interrupt, what that task still feeds is dropped."""
@@ -228,7 +219,8 @@ class Call:
             return
         self._end_utterance()
         self._requests.post(HangUp())
-        await self._is_over.wait()
+        self._parting = self._parting or asyncio.Event()
+        await self._parting.wait()
 
     # --- Keeping
 
@@ -241,10 +233,11 @@ class Call:
         self.metadata.update(values)
 
     def mute_recording(self) -> None:
-        """Keep both voices out of the recording, if there is one, until `unmute_recording`: for card numbers and the like.
+        """Keep both voices and all keys out of recordings and captures until `unmute_recording`: for card numbers and the like.
 
-        What is said from now on is silence in it, and so is what is played meanwhile, even if it is heard later. It takes
-        its place among the call's other commands: after the audio queued before it, before that queued after it.
+        What is said from now on is silence in them, and so is what is played meanwhile, even if it is heard later; a key has
+        no digit. It takes its place among the call's other commands: after the audio queued before it, before that queued
+        after it. The handler itself still has everything.
 
         Raises:
             CallEnded: the call is over.
@@ -252,7 +245,7 @@ class Call:
         self._requests.post(MuteRecording(is_muted=True))
 
     def unmute_recording(self) -> None:
-        """Let the recording have both voices again, from now on.
+        """Let recordings and captures have both voices and the keys again, from now on.
 
         Raises:
             CallEnded: the call is over.
@@ -269,7 +262,8 @@ class Call:
         """Let nothing more be asked: the call is over. Runs on the handler's loop."""
         self.termination = termination
         self._requests.end()
-        self._is_over.set()
+        if self._parting is not None:
+            self._parting.set()
 
     def _continue(self, rate_hz: int, encoding: Encoding) -> Utterance:
         current = self._utterance

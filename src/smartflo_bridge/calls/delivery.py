@@ -13,6 +13,7 @@ from contextlib import suppress
 from smartflo_bridge.calls.home import HandlerLoop
 from smartflo_bridge.core.audio import SAMPLE_RATE_HZ
 from smartflo_bridge.core.effects import HandlerEvent
+from smartflo_bridge.core.errors import HandlerError
 from smartflo_bridge.core.incoming import MediaEvent
 
 READY_EVENTS = 8
@@ -32,7 +33,7 @@ class Delivery:
     """
 
     def __init__(self, home: HandlerLoop, max_seconds: float) -> None:
-        self._home = home
+        self._post = None if home.is_main else home.post
         self._actor_loop = asyncio.get_running_loop()
         self._max_bytes = round(max_seconds * SAMPLE_RATE_HZ)
         self._ready: deque[HandlerEvent] = deque()
@@ -54,7 +55,8 @@ class Delivery:
         """Add an event; return how many bytes of older audio had to go for it."""
         if not self._backlog and len(self._ready) < READY_EVENTS:
             self._ready.append(event)
-            self._notify()
+            if self._is_waiting:
+                self._notify()
             return 0
         self._backlog.append(event)
         if isinstance(event, MediaEvent):
@@ -105,17 +107,27 @@ class Delivery:
     def _notify(self) -> None:
         if self._is_waiting:
             self._is_waiting = False
-            self._home.post(self._wake)
+            if self._post is None:
+                self._wake()
+            else:
+                self._post(self._wake)
 
     # --- The handler's side
 
     async def take(self) -> HandlerEvent | None:
-        """Return the next event; None when the call is over and all its events have been taken."""
+        """Return the next event; None when the call is over and all its events have been taken.
+
+        Raises:
+            HandlerError: another task is waiting already.
+        """
         while True:
             with suppress(IndexError):  # empty; or it is being abandoned while we look
                 return self._ready.popleft()
             if self._is_finished and not self._backlog and not self._ready:
                 return None
+            if self._waiter is not None:
+                msg = "the events of a call are read by one task at a time"
+                raise HandlerError(msg)
             self._waiter = asyncio.get_running_loop().create_future()
             self._is_waiting = True
             # The actor looks at the flag after it has added something: look again, now that the flag is set.

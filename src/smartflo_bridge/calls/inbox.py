@@ -1,61 +1,63 @@
 """The inbox: everything that can happen to a call goes through this one queue, in the order in which it happened.
 
 Messages come from the connection, commands from a handler that may run on another thread, ticks from the clock. One
-wake-up serves everything that arrived together. Not an `asyncio.Queue`: its hop costs 7 % of a frame, and it is not for
+wake-up serves everything that arrived together. A connection that brings messages faster than they are taken is told to
+stop reading; what else comes is bounded by whoever asks. Not an `asyncio.Queue`: its hop costs 7 % of a frame, and it is not for
 threads.
 """
 
 import asyncio
-import contextlib
 from collections import deque
+from collections.abc import Callable
 
 from smartflo_bridge.core.commands import Command
 from smartflo_bridge.core.signals import Signal
 
 Item = bytes | Command | Signal
 
+FULL_ITEMS = 64
+"""Where a connection stops reading: as much as the actor takes in one turn, six seconds at the platform's cadence."""
+
 
 class Inbox:
-    """A queue with many writers, on any thread, and one reader: the actor, on the loop that made the inbox."""
+    """A queue with many writers and one reader, the actor; all on the loop that made it. Threads go through a `Mailbox`."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._items: deque[Item] = deque()
         self._reader: asyncio.Future[None] | None = None
-        self._wake_is_coming = False
+        self._on_room: Callable[[], None] | None = None
+
+    def accept(self, message: bytes, on_room: Callable[[], None]) -> bool:
+        """Add a message of the connection; return False if it is to stop reading until `on_room` is called."""
+        self.put(message)
+        if len(self._items) < FULL_ITEMS:
+            return True
+        self._on_room = on_room
+        return False
 
     def put(self, item: Item) -> None:
-        """Add an item; only on the inbox's own loop."""
+        """Add an item."""
         self._items.append(item)
         self._wake()
 
-    def put_from_thread(self, item: Item) -> None:
-        """Add an item from any thread."""
-        self._items.append(item)
-        # The flag is cleared before the wake-up looks at the items, so one that is added in between is never missed.
-        if not self._wake_is_coming:
-            self._wake_is_coming = True
-            with contextlib.suppress(RuntimeError):  # the loop is closed: a handler left alone outlived the bridge
-                self._loop.call_soon_threadsafe(self._wake_for_thread)
-
-    async def wait(self) -> None:
-        """Return when there is an item to take."""
+    def arrival(self) -> asyncio.Future[None] | None:
+        """Return what to await until there is an item to take; None if there is one now."""
+        if not self._items and self._on_room is not None:
+            on_room, self._on_room = self._on_room, None
+            on_room()
         if self._items:
-            return
+            return None
         self._reader = self._loop.create_future()
-        try:
-            await self._reader
-        finally:
-            self._reader = None
+        return self._reader
 
     def take(self) -> Item | None:
         """Return the oldest item, or None if there is none."""
         return self._items.popleft() if self._items else None
 
-    def _wake_for_thread(self) -> None:
-        self._wake_is_coming = False
-        self._wake()
-
     def _wake(self) -> None:
-        if self._reader is not None and not self._reader.done():
-            self._reader.set_result(None)
+        reader = self._reader
+        if reader is not None:
+            self._reader = None
+            if not reader.done():  # it may have been cancelled
+                reader.set_result(None)

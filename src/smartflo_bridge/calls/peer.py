@@ -5,14 +5,17 @@
 
 from typing import Protocol
 
-from smartflo_bridge.core.signals import PeerLost
+from smartflo_bridge.calls.inbox import Inbox
 
 
 class Peer(Protocol):
     """One connection. Only its actor uses it."""
 
-    async def recv(self) -> bytes | PeerLost:
-        """Return the next message, undecoded, or once the connection is gone why. Never raises for the carrier's sake."""
+    def listen(self, inbox: Inbox) -> None:
+        """From now on put each message into the inbox, undecoded and in order, and once the connection is gone why.
+
+        Called once. While the inbox is full the carrier reads nothing. Never raises for the carrier's sake.
+        """
         ...
 
     def send(self, text: bytes) -> None:

@@ -53,6 +53,10 @@ class Requests:
         self._post = post
         self._accounts = accounts
         self._posted_bytes = 0
+        self._piece_bytes = min(PIECE_BYTES, accounts.queue_bytes // 2)  # as much as the session calls room
+        self._sure_room_bytes = (
+            0  # there was so much room at the last look, less what was queued since; it can only grow
+        )
         self._tickets = itertools.count(1)
         self._open: dict[int, asyncio.Future[Any]] = {}
 
@@ -102,15 +106,25 @@ class Requests:
                 future.exception()  # a handler that does not look is none of the loop's business
         self._open.clear()
 
+    def offer(self, ulaw: bytes, epoch: int) -> bool:
+        """Queue audio at once if there surely is room; return False to have it wait for some, or be told better.
+
+        Raises:
+            CallEnded: the call is over.
+        """
+        if epoch != self.epoch or not 0 < len(ulaw) <= min(self._sure_room_bytes, self._piece_bytes):
+            return False
+        self.append(ulaw, epoch)
+        return True
+
     async def enqueue(self, ulaw: bytes, epoch: int) -> bool:
         """Queue audio when there is room for it; return False if its epoch is over before all of it is queued.
 
         Raises:
             CallEnded: the call is over.
         """
-        piece_bytes = min(PIECE_BYTES, self._accounts.queue_bytes // 2)  # as much as the session calls room
-        for start in range(0, len(ulaw), piece_bytes):
-            piece = ulaw[start : start + piece_bytes]
+        for start in range(0, len(ulaw), self._piece_bytes):
+            piece = ulaw[start : start + self._piece_bytes]
             while epoch == self.epoch and self._room_bytes < len(piece):  # others may have taken the room first
                 await self.ask(AwaitRoom)
             if epoch != self.epoch:
@@ -127,8 +141,10 @@ class Requests:
         if ulaw:
             self.post(Play(ulaw, epoch))
             self._posted_bytes += len(ulaw)
+            self._sure_room_bytes -= len(ulaw)
 
     @property
     def _room_bytes(self) -> int:
         on_the_way = self._posted_bytes - self._accounts.accepted_bytes
-        return self._accounts.queue_bytes - self._accounts.queued_bytes - on_the_way
+        self._sure_room_bytes = self._accounts.queue_bytes - self._accounts.queued_bytes - on_the_way
+        return self._sure_room_bytes

@@ -1,5 +1,7 @@
 """A tap: an observer of one call that can change nothing. Captures and recordings are taps.
 
+What a muted call hides (`core.muting`) no tap is shown: it gets silence, and keys without their digit.
+
 The actor calls it on the main loop, before it acts on what it shows. So a tap does not block: what it writes, it hands
 to a thread of its own. It raises nothing: it deals with its own trouble, and the call goes on.
 """

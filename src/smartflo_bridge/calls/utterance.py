@@ -53,7 +53,17 @@ class Utterance:
             CallEnded: the call is over.
         """
         ulaw = audio if self._converter is None else pcm_to_ulaw(self._converter.convert(audio))
+        if self._requests.offer(ulaw, self._epoch):
+            return True
         return await self._requests.enqueue(ulaw, self._epoch)
+
+    def add(self, ulaw: bytes) -> None:
+        """Queue a little mu-law at once, whether there is room or not: the last bytes of what `play` has queued.
+
+        Raises:
+            CallEnded: the call is over.
+        """
+        self._requests.append(ulaw, self._epoch)
 
     def end(self) -> None:
         """Queue what the resampler still holds, up to 3 ms. Calling it twice does no harm."""

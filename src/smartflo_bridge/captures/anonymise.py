@@ -19,6 +19,7 @@ from smartflo_bridge.core.audio import ulaw_from_base64
 from smartflo_bridge.core.commands import Command, PlaceMark, Play
 from smartflo_bridge.core.errors import ProtocolError
 from smartflo_bridge.core.incoming import DTMFEvent
+from smartflo_bridge.core.muting import MUTED_DIGIT
 from smartflo_bridge.core.parameters import pair_in
 from smartflo_bridge.core.signals import Malformed, PeerLost, Signal
 
@@ -138,6 +139,8 @@ class Anonymiser:
                 return self._payload(text)
             case ("mark", "name"):
                 return self._pseudonyms.name(text)
+            case ("dtmf", "digit") if text == MUTED_DIGIT:
+                return text
             case ("dtmf", "digit"):
                 return self._key if len(text) == len(self._key) else self._pseudonyms.text(text)
             case _ if path in _IDS:

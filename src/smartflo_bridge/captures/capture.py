@@ -5,33 +5,25 @@ so that a killed process loses at most what was just said. A disk that is full e
 deletes what has been kept long enough.
 """
 
-import logging
 import os
 import queue
 import threading
-import time
 from pathlib import Path
 
 from smartflo_bridge.captures.file import CaptureFile
 from smartflo_bridge.captures.format import Record, cut_record, end_record, given_record, message_record
-from smartflo_bridge.captures.retention import prune
+from smartflo_bridge.captures.retention import CAPTURES, Retention
 from smartflo_bridge.core.commands import Command, Play
 from smartflo_bridge.core.errors import ConfigError
 from smartflo_bridge.core.session import Session
 from smartflo_bridge.core.settings import SessionSettings
 from smartflo_bridge.core.signals import Signal
-from smartflo_bridge.log import line
 
 MAX_WAITING_BYTES = 64 << 20
 """What may wait for the disk, of all calls: 100 calls for some ten seconds. Beyond, captures are cut short."""
 
 LINE_BYTES = 500
 """What a waiting line takes beside its message, at most: two objects and a place in the queue."""
-
-PRUNE_SECONDS = 3600.0
-"""Between two looks for captures that are too old: kept an hour too long is near enough for a limit in days."""
-
-_log = logging.getLogger(__name__)
 
 
 class CaptureWriter:
@@ -68,15 +60,13 @@ class CaptureWriter:
         self.directory = directory
         self.settings = settings
         self._max_bytes = round(max_megabytes * 1e6)
-        self._keep_seconds = keep_days * 86400
         self._compresses = compresses
         self._queue: queue.SimpleQueue[tuple[CaptureFile, bytes | None, Record, int] | None] = queue.SimpleQueue()
         self._put_bytes = 0  # written by the main loop
         self._written_bytes = 0  # written by the thread
-        self._is_closed = threading.Event()
         self._thread = threading.Thread(target=self._write, name="captures", daemon=True)
         self._thread.start()
-        threading.Thread(target=self._prune, name="captures-retention", daemon=True).start()
+        self._retention = Retention("captures", directory, CAPTURES, keep_days)
 
     def tap(self) -> "CaptureTap":
         """Return a tap for a new call."""
@@ -96,7 +86,7 @@ class CaptureWriter:
 
     def close(self, timeout_seconds: float = 2.0) -> None:
         """Write what waits, within the time-out."""
-        self._is_closed.set()
+        self._retention.close()
         self._queue.put(None)
         self._thread.join(timeout_seconds)
 
@@ -115,18 +105,6 @@ class CaptureWriter:
                 dirty.clear()
         for left in opened:
             left.close()
-
-    def _prune(self) -> None:
-        while True:
-            try:
-                deleted = prune(self.directory, self._keep_seconds, time.time())
-            except OSError as error:
-                _log.warning(line("old captures could not be deleted", reason=error.strerror or str(error)))
-            else:
-                if deleted:
-                    _log.info(line("old captures deleted", files=deleted))
-            if self._is_closed.wait(PRUNE_SECONDS):
-                return
 
 
 class CaptureTap:

@@ -12,8 +12,9 @@ import msgspec
 from smartflo_bridge.captures.format import Record
 from smartflo_bridge.captures.said import said_in
 from smartflo_bridge.captures.script import started_in
-from smartflo_bridge.captures.turns import Turn, turns
+from smartflo_bridge.captures.turns import turns_of
 from smartflo_bridge.core.audio import SAMPLE_RATE_HZ
+from smartflo_bridge.core.ledger import Turn
 from smartflo_bridge.simulator.earpiece import Gap
 from smartflo_bridge.simulator.line import Line
 
@@ -30,7 +31,7 @@ class Side(msgspec.Struct, frozen=True, kw_only=True):
         first_audio_seconds: from the `start` to our first audio; None if none came.
         gaps: silences inside an utterance.
         largest_lead_ms: the most audio that was ever sent ahead of what the caller heard.
-        turns: the caller's, each answered or not.
+        turns: one for each time that the caller fell silent; None where they were not answered.
         close_code: ours; None if we did not close.
         seconds: to the last message either way.
     """
@@ -40,7 +41,7 @@ class Side(msgspec.Struct, frozen=True, kw_only=True):
     first_audio_seconds: float | None
     gaps: tuple[Gap, ...]
     largest_lead_ms: int
-    turns: tuple[Turn, ...]
+    turns: tuple[Turn | None, ...]
     close_code: int | None
     seconds: float
 
@@ -51,7 +52,7 @@ class Side(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TurnPair(msgspec.Struct, frozen=True):
-    """One turn of the caller, then and now; None where the call was over before it."""
+    """What came of one silence of the caller, then and now; None where it was not answered, or the call was over before."""
 
     before: Turn | None
     after: Turn | None
@@ -59,15 +60,12 @@ class TurnPair(msgspec.Struct, frozen=True):
     @property
     def growth_seconds(self) -> float | None:
         """How much longer the caller waits now; None if it was not answered both times."""
-        before = self.before.seconds if self.before else None
-        after = self.after.seconds if self.after else None
-        return None if before is None or after is None else after - before
+        return self.after.seconds - self.before.seconds if self.before and self.after else None
 
     @property
     def is_lost(self) -> bool:
         """True if it was answered, and is not any more."""
-        was_answered = self.before is not None and self.before.answered_at is not None
-        return was_answered and (self.after is None or self.after.answered_at is None)
+        return self.before is not None and self.after is None
 
 
 class Comparison(msgspec.Struct, frozen=True):
@@ -124,7 +122,7 @@ def side_of(records: Sequence[Record], close_code: int | None, *, speed: float =
         first_audio_seconds=None if first_ns is None else (first_ns - started_ns) / 1e9,
         gaps=tuple(line.gaps),
         largest_lead_ms=line.counts.largest_lead_ms,
-        turns=tuple(turns(records, speed)),
+        turns=turns_of(records, speed),
         close_code=close_code,
         seconds=max((record.t for record in records if record.dir in ("in", "out")), default=0) / 1e9,
     )

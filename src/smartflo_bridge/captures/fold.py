@@ -78,7 +78,7 @@ class Replay:
         """
         for effect in self.session.handle(input_in(record), record.t / 1e9):
             if isinstance(effect, Send):
-                self.pending.append(encode_outgoing_event(effect.event))
+                self.pending.append(encode_outgoing_event(effect.shown))
 
     def take(self) -> bytes | None:
         """Return the oldest message that is pending, or None."""

@@ -115,7 +115,12 @@ def _turns(story: Story) -> Iterator[Happening]:
     for turn in story.turns:
         label = length(turn.seconds)
         yield Happening(
-            Kind.TURN, turn.start, turn.end, "both", label, f"We answered {label} after the caller fell silent"
+            Kind.TURN,
+            turn.fell_silent_at,
+            turn.answered_at,
+            "both",
+            label,
+            f"We answered {label} after the caller fell silent",
         )
 
 
@@ -165,6 +170,8 @@ _NOTES = {
     ("platform", "stop"): "The platform said stop",
     ("us", "connected"): "We said connected",
     ("us", "end"): "We asked the platform to hang up",
+    ("bridge", "mute"): "The handler muted the call: what follows was not captured",
+    ("bridge", "unmute"): "The handler unmuted the call",
     ("bridge", "hang_up"): "The handler hung up",
     ("bridge", "handler_done"): "The handler was done",
     ("bridge", "peer_lost"): "The connection was closed",

@@ -10,7 +10,6 @@ import logging
 import os
 import queue
 import re
-import struct
 import threading
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
@@ -19,9 +18,10 @@ from typing import Any
 
 import msgspec
 
+from smartflo_bridge.captures.retention import RECORDINGS, Retention
 from smartflo_bridge.captures.stereo import Stereo
+from smartflo_bridge.captures.wav import WavFile
 from smartflo_bridge.core import outgoing
-from smartflo_bridge.core.audio import SAMPLE_RATE_HZ
 from smartflo_bridge.core.commands import Command, MuteRecording
 from smartflo_bridge.core.errors import ConfigError, ProtocolError
 from smartflo_bridge.core.incoming import MediaEvent, StartEvent, StopEvent, parse_incoming_event
@@ -31,9 +31,6 @@ from smartflo_bridge.log import line
 
 MAX_WAITING = 50_000
 """Messages that may wait for the disk, of all calls, as of captures; beyond, recordings are cut short."""
-
-_HEADER = struct.Struct("<4sI4s4sIHHIIHH4sI")
-_HEADER_FIELDS = (b"WAVE", b"fmt ", 16, 1, 2, SAMPLE_RATE_HZ, 4 * SAMPLE_RATE_HZ, 4, 16, b"data")
 
 _log = logging.getLogger(__name__)
 
@@ -45,12 +42,13 @@ class RecordingWriter:
 
     Args:
         directory: made if it is not there, readable by us alone.
+        keep_days: how long after its last change a recording is deleted, at the start and every hour.
 
     Raises:
         ConfigError: the directory cannot be made or written to.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, keep_days: float = 30.0) -> None:
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
@@ -64,6 +62,7 @@ class RecordingWriter:
         self._has_warned = False
         self._thread = threading.Thread(target=self._write, name="recordings", daemon=True)
         self._thread.start()
+        self._retention = Retention("recordings", directory, RECORDINGS, keep_days)
 
     def tap(self) -> "RecordingTap":
         """Return a tap for a new call."""
@@ -78,6 +77,7 @@ class RecordingWriter:
 
     def close(self, timeout_seconds: float = 2.0) -> None:
         """Write what waits, within the time-out."""
+        self._retention.close()
         self._queue.put(None)
         self._thread.join(timeout_seconds)
 
@@ -142,9 +142,10 @@ class _Recording:
         self._directory = directory
         self._began = datetime.now(UTC)
         self._sids: tuple[str | None, ...] = (None,)  # under which the stream's audio may come
+        self._numbers: tuple[str | None, ...] = ()
         self._stereo: Stereo | None = None  # once the stream has started
         self._is_muted = False
-        self._file: _WavFile | None = None
+        self._file: WavFile | None = None
         self.is_over = False
         self.is_cut = False
 
@@ -156,7 +157,8 @@ class _Recording:
             return
         if self._stereo is None:
             if isinstance(event, StartEvent) and event.sid is not None:
-                self._sids = (event.sid, event.details.stream_sid, None)
+                self._sids = event.sids
+                self._numbers = (event.from_number, event.to_number)
                 self._stereo = Stereo(now)
             return
         match event:
@@ -212,34 +214,10 @@ class _Recording:
             if self._file is None:
                 safe = re.sub(r"[^A-Za-z0-9._-]", "_", self._sids[0] or "unnamed")[:64]
                 name = f"{self._began:%Y%m%dT%H%M%S}-{safe}-{os.urandom(2).hex()}.wav"
-                self._file = _WavFile(self._directory / name)
+                self._file = WavFile(self._directory / name, self._numbers)
             self._file.append(pcm)
 
     def _close(self) -> None:
         file, self._file = self._file, None
         if file is not None:
             file.close()
-
-
-class _WavFile:
-    """A WAV file that is one at every moment: the audio first, then the header that knows of it."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        self._size = 0
-
-    def append(self, pcm: bytes) -> None:
-        """Add PCM16, two channels."""
-        written = 0
-        while written < len(pcm):
-            written += os.pwrite(self._descriptor, pcm[written:], _HEADER.size + self._size + written)
-        self._size += written
-        riff = _HEADER.size - 8 + self._size
-        os.pwrite(self._descriptor, _HEADER.pack(b"RIFF", riff, *_HEADER_FIELDS, self._size), 0)
-
-    def close(self) -> None:
-        """Let go of the file; one that holds no audio is removed."""
-        os.close(self._descriptor)
-        if not self._size:
-            self._path.unlink(missing_ok=True)

@@ -132,7 +132,7 @@ def _figure(figure: Figure) -> str:
 def _rules(story: Story) -> str:
     items = [
         f"<li>{_at(at)} {escape(text)}{f' &mdash; {number} times' if number > 1 else ''}</li>"
-        for text, number, at in rule_counts(story.findings)
+        for text, number, at in rule_counts(story)
     ]
     return f'<ul class="rules" aria-label="Rules broken">{"".join(items)}</ul>' if items else ""
 

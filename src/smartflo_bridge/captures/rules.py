@@ -1,21 +1,23 @@
-"""The protocol's rules, as far as a capture shows them kept or broken: what the picture of a call warns of.
+"""The rules that a captured call broke, on either side: what its picture warns of.
 
-A fold beside `transcript`, message by message. A `Finding` names who broke the rule, and its place in docs/protocol.md. It
-is also the form in which another judge's list, such as the simulator's referee's, comes into a report: see `cli.report`.
+Ours are the far end's rules of `simulator.rules`, judged by the simulator's referee (`OurRules`), so what a capture is blamed
+for is what `smartflo-bridge call` would have blamed the bridge for. The platform's are judged here (`PlatformRules`). Both are
+folds beside `transcript`, message by message; a `Finding` is what both make of a broken rule.
 """
 
+from collections import Counter
 from enum import StrEnum
 
 import msgspec
 
-from smartflo_bridge.core import incoming, outgoing
-from smartflo_bridge.core.audio import BYTES_PER_MS, FRAME_BYTES
-
-CROSSING_NS = 250_000_000
-"""What we send so soon after a `stop` may have crossed it on the wire, as in `simulator.line`."""
-
-MAX_FINDINGS = 1000
-"""More of one call help nobody, and would make its page large."""
+from smartflo_bridge.core import incoming
+from smartflo_bridge.simulator.arrivals import arrival_of
+from smartflo_bridge.simulator.checks.closing import Closing
+from smartflo_bridge.simulator.line import Line
+from smartflo_bridge.simulator.plan import Ending
+from smartflo_bridge.simulator.progress import EndedBy, LineProgress, MarkEchoed
+from smartflo_bridge.simulator.referee import KEPT_PER_RULE, Referee, RefereeSettings
+from smartflo_bridge.simulator.rules import PROTOCOL_PAGE, Violation
 
 
 class Culprit(StrEnum):
@@ -25,10 +27,42 @@ class Culprit(StrEnum):
     PLATFORM = "platform"
 
 
+class PlatformRule(StrEnum):
+    """A rule of the wire for the platform."""
+
+    MALFORMED = "malformed"
+    UNKNOWN_EVENT = "unknown_event"
+    BEFORE_START = "before_start"
+    AFTER_STOP = "after_stop"
+    SECOND_START = "second_start"
+    NO_STREAM_SID = "no_stream_sid"
+    STREAM_SID_MISMATCH = "stream_sid_mismatch"
+    FOREIGN_STREAM = "foreign_stream"
+    MEDIA_FORMAT = "media_format"
+    EMPTY_PAYLOAD = "empty_payload"
+    UNKNOWN_MARK = "unknown_mark"
+
+
+PLATFORM_RULES: dict[PlatformRule, tuple[str, str]] = {
+    PlatformRule.MALFORMED: ("messages", "sent a malformed message"),
+    PlatformRule.UNKNOWN_EVENT: ("from-the-platform", "sent an event of unknown type"),
+    PlatformRule.BEFORE_START: ("the-order-of-things", "sent a message before the start"),
+    PlatformRule.AFTER_STOP: ("the-order-of-things", "sent a message after the stop"),
+    PlatformRule.SECOND_START: ("the-order-of-things", "sent a start of another stream"),
+    PlatformRule.NO_STREAM_SID: ("from-the-platform", "sent a start that names no stream"),
+    PlatformRule.STREAM_SID_MISMATCH: ("from-the-platform", "sent a start that names two streams"),
+    PlatformRule.FOREIGN_STREAM: ("the-order-of-things", "sent a message for another stream"),
+    PlatformRule.MEDIA_FORMAT: ("audio", "announced other audio than mu-law at 8000 Hz"),
+    PlatformRule.EMPTY_PAYLOAD: ("from-the-platform", "sent an empty payload"),
+    PlatformRule.UNKNOWN_MARK: ("mark-and-clear", "echoed a mark that was not open"),
+}
+"""Where docs/protocol.md has each, and what the platform did."""
+
+
 class Finding(msgspec.Struct, frozen=True):
     """A broken rule: in words, when in seconds since the connection was accepted, and where docs/protocol.md has it.
 
-    `message` is the index of the offending message in what was said; None for one of audio.
+    `message` is the index of the offending message in what was said; None for one of audio, or where none is to blame.
     """
 
     at_seconds: float
@@ -39,95 +73,68 @@ class Finding(msgspec.Struct, frozen=True):
     message: int | None = None
 
 
-class Rules:
-    """Watches one call. `findings` in the order of the messages; `sequence_gaps` are counted, and no fault."""
+class PlatformRules:
+    """Judges what the platform sends.
+
+    Attributes:
+        findings: of each rule the first `KEPT_PER_RULE`, in the order of the messages.
+        broken: how often each rule was broken.
+        sequence_gaps: counted, and no fault.
+    """
 
     def __init__(self) -> None:
         self.findings: list[Finding] = []
+        self.broken: Counter[str] = Counter()
         self.sequence_gaps = 0
-        self._stream_sid: str | None = None
-        self._stopped_ns: int | None = None
+        self._start: incoming.StartEvent | None = None
+        self._is_stopped = False
         self._last_sequence: int | None = None
-        self._last_chunk = 0
 
     def hear(self, at_ns: int, event: incoming.IncomingEvent, message: int | None = None) -> None:
-        """Judge an event of the platform."""
+        """Judge an event."""
         match event:
             case incoming.UnknownEvent():
-                self._blame_platform(at_ns, "unknown_event", "an event of unknown type", "1", message)
+                self._blame(at_ns, PlatformRule.UNKNOWN_EVENT, message)
                 return
             case incoming.ConnectedEvent():
                 return
             case incoming.StartEvent():
                 self._hear_start(at_ns, event, message)
-            case _ if self._stream_sid is None:
-                self._blame_platform(at_ns, "before_start", "a message before the start", "2", message)
-            case _ if self._stopped_ns is not None:
-                self._blame_platform(at_ns, "after_stop", "a message after the stop", "2", message)
-            case _ if event.stream_sid not in (None, self._stream_sid):
-                self._blame_platform(at_ns, "foreign_stream", "a message for another stream", "2", message)
+            case _ if self._start is None:
+                self._blame(at_ns, PlatformRule.BEFORE_START, message)
+            case _ if self._is_stopped:
+                self._blame(at_ns, PlatformRule.AFTER_STOP, message)
+            case _ if event.stream_sid not in self._start.sids:
+                self._blame(at_ns, PlatformRule.FOREIGN_STREAM, message)
             case incoming.MediaEvent() if not event.ulaw:
-                self._blame_platform(at_ns, "empty_payload", "an empty payload", "3", message)
+                self._blame(at_ns, PlatformRule.EMPTY_PAYLOAD, message)
             case incoming.StopEvent():
-                self._stopped_ns = at_ns
+                self._is_stopped = True
             case _:
                 pass
         self._note_sequence(event.sequence_number)
 
     def hear_malformed(self, at_ns: int, reason: str, message: int) -> None:
-        """Take note of a message of the platform that cannot be parsed; the reason quotes nothing of it."""
-        self._blame_platform(at_ns, "malformed", f"a {reason}", "2", message)
+        """Take note of a message that cannot be parsed; the reason quotes nothing of it."""
+        self._blame(at_ns, PlatformRule.MALFORMED, message, reason.removeprefix("malformed message"))
 
     def hear_unknown_mark(self, at_ns: int, message: int) -> None:
         """Take note of an echo that no mark awaits."""
-        self._blame_platform(at_ns, "unknown_mark", "an echo of a mark that was not open", "4", message)
-
-    def say(self, at_ns: int, event: outgoing.OutgoingEvent, *, mark_is_open: bool = False) -> None:
-        """Judge an event of ours. `mark_is_open`: it is a mark, and one of that name awaits its echo already."""
-        if isinstance(event, outgoing.ConnectedEvent):
-            return
-        if self._stream_sid is None:
-            self._blame_us(at_ns, "sent_before_start", "something before the start", "2")
-        elif event.stream_sid != self._stream_sid:
-            self._blame_us(at_ns, "unknown_stream_sid", "something for another stream", "1")
-        if self._stopped_ns is not None and at_ns - self._stopped_ns > CROSSING_NS:
-            self._blame_us(at_ns, "sent_after_stop", "something after the stop", "2")
-        if mark_is_open:
-            self._blame_us(at_ns, "mark_repeated", "a mark under a name that was still open", "4")
-        if isinstance(event, outgoing.MediaEvent):
-            self._say_media(at_ns, event.media)
-
-    def say_malformed(self, at_ns: int, message: int) -> None:
-        """Take note of a message of ours that is no event."""
-        text = "we sent what is no event of ours"
-        self._add(Finding(at_ns / 1e9, Culprit.US, "malformed_message", text, "protocol, 1", message))
+        self._blame(at_ns, PlatformRule.UNKNOWN_MARK, message)
 
     def _hear_start(self, at_ns: int, event: incoming.StartEvent, message: int | None) -> None:
-        if self._stream_sid is not None:
-            if event.sid != self._stream_sid:
-                self._blame_platform(at_ns, "second_start", "a start of another stream", "2", message)
+        if self._start is not None:
+            if event.sid != self._start.sid:
+                self._blame(at_ns, PlatformRule.SECOND_START, message)
             return
-        self._stream_sid = event.sid
+        self._start = event
         if event.sid is None:
-            self._blame_platform(at_ns, "no_stream_sid", "a start that names no stream", "2", message)
+            self._blame(at_ns, PlatformRule.NO_STREAM_SID, message)
         if event.sids_differ:
-            self._blame_platform(at_ns, "stream_sid_mismatch", "a start that names two streams", "1", message)
+            self._blame(at_ns, PlatformRule.STREAM_SID_MISMATCH, message)
         media_format = event.details.media_format
         if media_format is not None and not media_format.is_ulaw_8k:
-            text = "a start that announces other audio than mu-law at 8000 Hz"
-            self._blame_platform(at_ns, "media_format", text, "3", message)
-
-    def _say_media(self, at_ns: int, media: outgoing.Media) -> None:
-        size = len(media.payload)
-        if size == 0:
-            self._blame_us(at_ns, "empty_payload", "an empty payload", "3")
-        elif size % FRAME_BYTES:
-            text = f"{size} bytes ({size / BYTES_PER_MS:g} ms); a payload is a multiple of {FRAME_BYTES}"
-            self._blame_us(at_ns, "misaligned_payload", text, "3")
-        if media.chunk != self._last_chunk + 1:
-            text = f"chunk {media.chunk} after chunk {self._last_chunk}"
-            self._blame_us(at_ns, "chunk_out_of_order", text, "1")
-        self._last_chunk = media.chunk
+            self._blame(at_ns, PlatformRule.MEDIA_FORMAT, message)
 
     def _note_sequence(self, number: int | str | None) -> None:
         sequence = int(number) if isinstance(number, int) or (number is not None and number.isdecimal()) else None
@@ -137,13 +144,87 @@ class Rules:
             self.sequence_gaps += 1
         self._last_sequence = sequence
 
-    def _blame_us(self, at_ns: int, rule: str, text: str, section: str) -> None:
-        self._add(Finding(at_ns / 1e9, Culprit.US, rule, f"we sent {text}", f"protocol, {section}"))
+    def _blame(self, at_ns: int, rule: PlatformRule, message: int | None, more: str = "") -> None:
+        self.broken[rule] += 1
+        if self.broken[rule] <= KEPT_PER_RULE:
+            section, words = PLATFORM_RULES[rule]
+            text, place = f"the platform {words}{more}", f"{PROTOCOL_PAGE}#{section}"
+            self.findings.append(Finding(at_ns / 1e9, Culprit.PLATFORM, rule, text, place, message))
 
-    def _blame_platform(self, at_ns: int, rule: str, text: str, section: str, message: int | None) -> None:
-        text = f"the platform sent {text}"
-        self._add(Finding(at_ns / 1e9, Culprit.PLATFORM, rule, text, f"protocol, {section}", message))
 
-    def _add(self, finding: Finding) -> None:
-        if len(self.findings) < MAX_FINDINGS:
-            self.findings.append(finding)
+class OurRules:
+    """Has the referee judge what we send: as a platform would have met it that takes no time to reach.
+
+    What only the platform sees is not judged: whether the connection was closed in time, and how, if it was not we who
+    closed it.
+
+    Attributes:
+        findings: in the order in which they were found.
+    """
+
+    def __init__(self) -> None:
+        self.findings: list[Finding] = []
+        self._referee = Referee(RefereeSettings(judges_rate=True))
+        self._line: Line | None = None
+        self._started_ns = 0
+
+    @property
+    def broken(self) -> Counter[str]:
+        """How often each rule was broken."""
+        return Counter({str(rule): number for rule, number in self._referee.broken.items()})
+
+    def start(self, at_ns: int, stream_sid: str) -> None:
+        """The stream begins, and with it the time that the referee knows."""
+        self._started_ns = at_ns
+        self._line = Line(stream_sid, keeps_audio=False)
+
+    def say(self, at_ns: int, text: bytes, message: int | None) -> None:
+        """Judge a message of ours."""
+        arrival = arrival_of(text.decode(errors="replace"))
+        if self._line is None:
+            early = Line("").take_early(arrival, 0.0)
+            self._keep(self._referee.hear(arrival, early, 0.0), message, at_seconds=at_ns / 1e9)
+            return
+        now = self._now(at_ns)
+        progress = self._line.take(arrival, now)
+        self._keep(self._referee.hear(arrival, _without_echoes(progress), now, self._line.buffered_bytes), message)
+
+    def echo(self, at_ns: int, name: str) -> None:
+        """The platform has echoed a mark that was open: what counts is its own echo, and not when the line expects it."""
+        now = self._now(at_ns)
+        self._referee.advance([MarkEchoed(now, name)], now, _never)
+
+    def advance(self, at_ns: int) -> None:
+        """Let time pass: nobody's loop but ours can have stalled."""
+        if self._line is not None:
+            now = self._now(at_ns)
+            self._keep(self._referee.advance(_without_echoes(self._line.advance(now)), now, _never))
+
+    def stop(self, at_ns: int) -> None:
+        """The platform has said that the stream is over."""
+        if self._line is not None:
+            self._line.stop(self._now(at_ns))
+            self._referee.stop()
+
+    def end(self, at_ns: int, our_code: int | None) -> None:
+        """Judge the call as a whole; `our_code` is the one that we closed with, None if the platform closed, or it is unknown."""
+        code = our_code if self._line else None
+        ending = Ending.DROP if code is None else None
+        closing = Closing(at_seconds=self._now(at_ns), ended_by=EndedBy.BRIDGE, ending=ending, code=code)
+        self._keep(self._referee.finish(closing, _never))
+
+    def _now(self, at_ns: int) -> float:
+        return (at_ns - self._started_ns) / 1e9
+
+    def _keep(self, found: list[Violation], message: int | None = None, *, at_seconds: float | None = None) -> None:
+        for one in found:
+            at = self._started_ns / 1e9 + one.at_seconds if at_seconds is None else at_seconds
+            self.findings.append(Finding(at, Culprit.US, one.rule, f"our side: {one.detail}", one.place, message))
+
+
+def _without_echoes(progress: list[LineProgress]) -> list[LineProgress]:
+    return [one for one in progress if not isinstance(one, MarkEchoed)]
+
+
+def _never(_: float, __: float) -> float:
+    return 0.0

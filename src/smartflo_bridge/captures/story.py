@@ -6,6 +6,7 @@ lists that hold values of `talk`, `tracks` and `rules` are seconds; those of sin
 """
 
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -14,12 +15,13 @@ import msgspec
 from smartflo_bridge.captures.format import Header, Record
 from smartflo_bridge.captures.marks import MarkStory
 from smartflo_bridge.captures.playback import Clear, Gap, Playback, Sending
-from smartflo_bridge.captures.rules import Finding
-from smartflo_bridge.captures.talk import BargeIn, Talk, Turn, barge_ins, speech_spans, talks, turns
+from smartflo_bridge.captures.rules import Culprit, Finding
+from smartflo_bridge.captures.talk import BargeIn, Talk, barge_ins, speech_spans, talks
 from smartflo_bridge.captures.tracks import NS_PER_SAMPLE, Piece, Span, Track, pieces_of_arrivals, samples_at, track_of
 from smartflo_bridge.captures.transcript import Arrival, Key, Said, Transcript
 from smartflo_bridge.core.audio import SAMPLE_RATE_HZ
 from smartflo_bridge.core.incoming import StartEvent
+from smartflo_bridge.core.ledger import Turn
 
 
 class Parties(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,7 +65,10 @@ class Voice(msgspec.Struct, frozen=True):
 
 
 class Story(msgspec.Struct, frozen=True, kw_only=True):
-    """A call. `talks` are our speech as the caller hears it; `unheard` is what they never heard of what was sent."""
+    """A call. `talks` are our speech as the caller hears it; `unheard` is what they never heard of what was sent.
+
+    `findings` are the first of each broken rule, by time; `broken` counts them all.
+    """
 
     began: str
     software: str
@@ -82,6 +87,7 @@ class Story(msgspec.Struct, frozen=True, kw_only=True):
     clears: list[Clear]
     gaps: list[Gap]
     findings: list[Finding]
+    broken: Counter[tuple[Culprit, str]]
     sequence_gaps: int
     arrivals: list[Arrival]
     sendings: list[Sending]
@@ -103,7 +109,6 @@ def tell_story(header: Header, records: Iterable[Record]) -> Story:
     cuts = [clear.at_ns / 1e9 for clear in playback.clears if clear.unheard]
     ours = talks(us.speech, us.track.present, cuts)
     keys = [key.at_ns / 1e9 for key in transcript.keys]
-    answers = turns(caller.speech, keys, ours, _sent_at(ours, playback.sendings))
     return Story(
         began=header.began,
         software=header.software,
@@ -115,14 +120,15 @@ def tell_story(header: Header, records: Iterable[Record]) -> Story:
         us=us,
         talks=ours,
         unheard=playback.unheard,
-        turns=answers,
+        turns=transcript.turns.found,
         barge_ins=barge_ins(caller.speech, keys, ours),
         keys=transcript.keys,
         marks=playback.marks.all,
         clears=playback.clears,
-        gaps=_gaps(playback, answers),
-        findings=transcript.rules.findings,
-        sequence_gaps=transcript.rules.sequence_gaps,
+        gaps=_gaps(playback, transcript.turns.found),
+        findings=sorted((*transcript.platform.findings, *transcript.ours.findings), key=lambda one: one.at_seconds),
+        broken=_broken(transcript),
+        sequence_gaps=transcript.platform.sequence_gaps,
         arrivals=transcript.arrivals,
         sendings=playback.sendings,
         said=transcript.said,
@@ -134,17 +140,17 @@ def _voice(pieces: list[Piece], length: int) -> Voice:
     return Voice(track, speech_spans(track.ulaw))
 
 
-def _sent_at(ours: list[Talk], sendings: list[Sending]) -> list[float]:
-    """Return when the message was sent that holds the first byte of each talk."""
-    heard_at = [sending.heard_at for sending in sendings]
-    holders = (sendings[bisect_right(heard_at, round(talk.start * SAMPLE_RATE_HZ)) - 1] for talk in ours)
-    return [holder.at_ns / 1e9 for holder in holders]
-
-
 def _gaps(playback: Playback, answers: list[Turn]) -> list[Gap]:
     """Leave out the silences that end with an answer: then it was the caller's turn, and no gap."""
-    begins = {samples_at(round(turn.end * 1e9)) for turn in answers}
+    heard_at = [sending.heard_at for sending in playback.sendings]
+    answered_at = [round(turn.answered_at * SAMPLE_RATE_HZ) for turn in answers]
+    begins = {heard_at[bisect_right(heard_at, at) - 1] for at in answered_at}
     return [gap for gap in playback.gaps if gap.is_ours or gap.end not in begins]
+
+
+def _broken(transcript: Transcript) -> Counter[tuple[Culprit, str]]:
+    sides = ((Culprit.PLATFORM, transcript.platform.broken), (Culprit.US, transcript.ours.broken))
+    return Counter({(culprit, rule): number for culprit, broken in sides for rule, number in broken.items()})
 
 
 def _parties(start: StartEvent | None) -> Parties:

@@ -3,12 +3,9 @@
 Text only: the page's head, the still picture's title and the command's own output say the same.
 """
 
-from collections import Counter
-from collections.abc import Sequence
-
 import msgspec
 
-from smartflo_bridge.captures.rules import Finding
+from smartflo_bridge.captures.rules import Culprit
 from smartflo_bridge.captures.story import Story
 from smartflo_bridge.captures.words import count, length, printable, quantile
 
@@ -48,13 +45,12 @@ def figures(story: Story) -> list[Figure]:
     return [_duration(story), _ending(story), _turns(story), _barge_ins(story), _sending(story), _rules(story)]
 
 
-def rule_counts(findings: Sequence[Finding]) -> list[tuple[str, int, float]]:
+def rule_counts(story: Story) -> list[tuple[str, int, float]]:
     """Return each broken rule in words, how often it was broken, and when first."""
-    counts = Counter((finding.culprit, finding.rule) for finding in findings)
-    first = {(finding.culprit, finding.rule): finding for finding in reversed(findings)}
+    first = {(finding.culprit, finding.rule): finding for finding in reversed(story.findings)}
     return [
-        (printable(f"{first[rule].text} ({first[rule].place})", 400), number, first[rule].at_seconds)
-        for rule, number in counts.items()
+        (printable(f"{one.text} ({one.place})", 400), story.broken[rule], one.at_seconds)
+        for rule, one in sorted(first.items(), key=lambda item: item[1].at_seconds)
     ]
 
 
@@ -109,11 +105,20 @@ def _sending(story: Story) -> Figure:
 
 
 def _rules(story: Story) -> Figure:
-    number = len(story.findings)
-    if not number:
-        return Figure("Rules broken", "none", "as far as a capture shows")
-    culprits = Counter(finding.culprit for finding in story.findings)
-    detail = ", ".join(
-        f"{found} by {'us' if culprit == 'us' else 'the platform'}" for culprit, found in culprits.items()
+    if not story.broken:
+        return Figure("Rules broken", "none", "by us or the platform, as far as a capture shows")
+    detail = "; ".join(
+        f"{name}: {', '.join(rules)}"
+        for culprit, name in ((Culprit.US, "by us"), (Culprit.PLATFORM, "by the platform"))
+        if (rules := _broken_by(culprit, story))
     )
-    return Figure("Rules broken", str(number), detail, is_bad=True)
+    return Figure("Rules broken", str(len(story.broken)), detail, is_bad=True)
+
+
+def _broken_by(culprit: Culprit, story: Story) -> list[str]:
+    """Name the rules that one side broke, the most often broken first."""
+    return [
+        f"{rule.replace('_', ' ')}{f' ({number} times)' if number > 1 else ''}"
+        for (by, rule), number in story.broken.most_common()
+        if by is culprit
+    ]

@@ -1,7 +1,7 @@
-"""Who spoke when, and how the two took turns: speech, turns and barge-ins of a call, from its two tracks.
+"""Who spoke when: speech, and barge-ins, of a call, from its two tracks. Its turns are `turns`' matter.
 
-A turn is the glossary's: the caller falls silent, and our first audio that is not silence goes out. A barge-in is a fact
-about the caller, who speaks or presses a key over our speech; what came of it is how fast there was silence.
+A barge-in is a fact about the caller, who speaks or presses a key over our speech; what came of it is how fast there was
+silence.
 """
 
 from bisect import bisect_left, bisect_right
@@ -37,18 +37,6 @@ class Talk(msgspec.Struct, frozen=True):
     start: float
     end: float
     was_cut: bool = False
-
-
-class Turn(msgspec.Struct, frozen=True):
-    """The caller fell silent at `start`, and our answer went out at `end`."""
-
-    start: float
-    end: float
-
-    @property
-    def seconds(self) -> float:
-        """The latency."""
-        return self.end - self.start
 
 
 class BargeIn(msgspec.Struct, frozen=True):
@@ -107,31 +95,6 @@ def talks(speech: Sequence[Span], present: Sequence[Span], clears: Sequence[floa
             index += 1
         if run.was_cut and len(found) > first and run.end - found[-1].end < EDGE_SECONDS:
             found.append(Talk(found.pop().start, run.end, was_cut=True))
-    return found
-
-
-def turns(caller: Sequence[Span], keys: Sequence[float], ours: Sequence[Talk], sent_at: Sequence[float]) -> list[Turn]:
-    """Return the turns: for each talk of ours that answers the caller, from the end of what they said.
-
-    What was said while we spoke is answered only if it cut us short; and what we say behind a key answers the key.
-
-    Args:
-        caller: speech.
-        keys: when keys were pressed, in order.
-        ours: talks.
-        sent_at: for each talk, when the message that holds its first byte was sent.
-    """
-    found: list[Turn] = []
-    ends = [span.end for span in caller]
-    not_before = 0.0  # words that ended earlier are not what the next talk answers
-    for talk, sent in zip(ours, sent_at, strict=True):
-        index = bisect_right(ends, sent) - 1
-        is_over_caller = index + 1 < len(caller) and caller[index + 1].start < sent
-        if index >= 0 and ends[index] >= not_before and not is_over_caller:
-            key_came = bisect_right(keys, ends[index]) < bisect_right(keys, sent)
-            if not key_came:
-                found.append(Turn(ends[index], sent))
-        not_before = max(talk.start, talk.end - REACTION_SECONDS) if talk.was_cut else talk.end
     return found
 
 

@@ -1,6 +1,6 @@
 """A capture read once, and sorted: what the caller sent when, what we sent, every other message in its words.
 
-The fold under `story`: it decodes each record, lets `playback` and `rules` follow the call, and keeps what the picture
+The fold under `story`: it decodes each record, lets `playback`, `turns` and both folds of `rules` follow the call, and keeps what the picture
 shows. A message that is not audio is kept as text, cut where it is absurdly long; a message of audio as its numbers.
 """
 
@@ -12,11 +12,14 @@ import msgspec
 
 from smartflo_bridge.captures.format import Header, Record
 from smartflo_bridge.captures.playback import Playback
-from smartflo_bridge.captures.rules import Rules
+from smartflo_bridge.captures.rules import OurRules, PlatformRules
+from smartflo_bridge.captures.turns import WireTurns
 from smartflo_bridge.core import incoming, outgoing
-from smartflo_bridge.core.commands import Command, HangUp, PlaceMark, Play
+from smartflo_bridge.core.commands import Command, HangUp, MuteRecording, PlaceMark, Play
+from smartflo_bridge.core.effects import Termination
 from smartflo_bridge.core.errors import ProtocolError
 from smartflo_bridge.core.incoming import DECODE_ERRORS, parse_incoming_event
+from smartflo_bridge.core.muting import MUTED_DIGIT
 from smartflo_bridge.core.signals import Drained, HandlerDone, PeerLost, Refused, Signal
 
 MAX_TEXT = 4000
@@ -54,7 +57,7 @@ class Arrival(msgspec.Struct, frozen=True, gc=False):
 
 
 class Key(msgspec.Struct, frozen=True):
-    """The caller pressed a key; `message` is its index in what was said."""
+    """The caller pressed a key, `?` while the call was muted; `message` is its index in what was said."""
 
     at_ns: int
     digit: str
@@ -69,20 +72,31 @@ class Transcript:
         self.arrivals: list[Arrival] = []
         self.keys: list[Key] = []
         self.playback = Playback(header.settings)
-        self.rules = Rules()
+        self.platform = PlatformRules()
+        self.ours = OurRules()
+        self.turns = WireTurns()
         self.start: incoming.StartEvent | None = None
         self.stop_reason: str | None = None
         self.peer_lost: PeerLost | None = None
         self.termination: str | None = None
+        self.close_code: int | None = None
         self.ledger: dict[str, Any] | None = None
         self.ended_ns = 0
         for record in records:
             self.ended_ns = max(self.ended_ns, record.t)
             self._take(record)
+        self._end()
+
+    def _end(self) -> None:
         self.playback.end(self.ended_ns)
+        self.turns.end()
+        # A connection that the platform closed, or made us close, has no code of ours to be judged.
+        is_ours = self.peer_lost is None and self.termination != Termination.PROTOCOL_ERROR
+        self.ours.end(self.ended_ns, self.close_code if is_ours else None)
 
     def _take(self, record: Record) -> None:
         wire = record.wire
+        self.ours.advance(record.t)
         if record.dir == "in" and wire is not None:
             self._hear(record.t, wire)
         elif record.dir == "out" and wire is not None:
@@ -92,7 +106,7 @@ class Transcript:
         elif record.signal is not None:
             self._signal(record.t, record.signal)
         elif record.dir == "end":
-            self.termination, self.ledger = record.termination, record.ledger
+            self.termination, self.close_code, self.ledger = record.termination, record.code, record.ledger
 
     # --- The platform's messages
 
@@ -100,30 +114,35 @@ class Transcript:
         try:
             event = parse_incoming_event(wire)
         except ProtocolError as error:
-            self.rules.hear_malformed(at_ns, str(error), self._keep(at_ns, Speaker.PLATFORM, "malformed", wire))
+            self.platform.hear_malformed(at_ns, str(error), self._keep(at_ns, Speaker.PLATFORM, "malformed", wire))
             return
+        self.turns.hear(event, at_ns / 1e9)
         if isinstance(event, incoming.MediaEvent):
-            self.rules.hear(at_ns, event)
+            self.platform.hear(at_ns, event)
             self._hear_media(at_ns, event)
             return
         message = self._keep(at_ns, Speaker.PLATFORM, _KINDS[type(event)], wire)
-        self.rules.hear(at_ns, event, message)
+        self.platform.hear(at_ns, event, message)
         match event:
             case incoming.DTMFEvent():
-                self.keys.append(Key(at_ns, event.digit, message))
+                self.keys.append(Key(at_ns, "?" if event.digit == MUTED_DIGIT else event.digit, message))
             case incoming.MarkEvent():
-                if not self.playback.marks.echo(at_ns, event.name, message):
-                    self.rules.hear_unknown_mark(at_ns, message)
-            case incoming.StartEvent():
-                self.start = self.start or event
+                if self.playback.marks.echo(at_ns, event.name, message):
+                    self.ours.echo(at_ns, event.name)
+                else:
+                    self.platform.hear_unknown_mark(at_ns, message)
+            case incoming.StartEvent() if self.start is None:
+                self.start = event
+                if event.sid is not None:
+                    self.ours.start(at_ns, event.sid)
             case incoming.StopEvent():
                 self.stop_reason = event.reason or ""
+                self.ours.stop(at_ns)
             case _:
                 pass
 
     def _hear_media(self, at_ns: int, event: incoming.MediaEvent) -> None:
-        sid = self.start.sid if self.start else None
-        if not event.ulaw or event.stream_sid not in (None, sid):
+        if not event.ulaw or self.start is None or event.stream_sid not in self.start.sids:
             return
         media = event.media
         numbers = (_number(event.sequence_number), _number(media.chunk), _number(media.timestamp))
@@ -135,21 +154,23 @@ class Transcript:
         try:
             event = _outgoing.decode(wire)
         except DECODE_ERRORS:
-            self.rules.say_malformed(at_ns, self._keep(at_ns, Speaker.US, "malformed", wire))
+            self.ours.say(at_ns, wire, self._keep(at_ns, Speaker.US, "malformed", wire))
             return
-        name = event.mark.name if isinstance(event, outgoing.MarkEvent) else ""
-        self.rules.say(at_ns, event, mark_is_open=self.playback.marks.is_open(name))
+        if isinstance(event, outgoing.MediaEvent):
+            self.ours.say(at_ns, wire, None)
+            self.playback.send(at_ns, event.media.payload, event.media.chunk)
+            self.turns.say(event.media.payload, at_ns / 1e9)
+            return
+        message = self._keep(at_ns, Speaker.US, _OUR_KINDS[type(event)], wire)
+        self.ours.say(at_ns, wire, message)
         match event:
-            case outgoing.MediaEvent():
-                self.playback.send(at_ns, event.media.payload, event.media.chunk)
-            case outgoing.MarkEvent():
-                self.playback.send_mark(at_ns, name, self._keep(at_ns, Speaker.US, "mark", wire))
+            case outgoing.MarkEvent(mark=mark):
+                self.playback.send_mark(at_ns, mark.name, message)
             case outgoing.ClearEvent():
-                self.playback.clear(at_ns, self._keep(at_ns, Speaker.US, "clear", wire))
-            case outgoing.ConnectedEvent():
-                self._keep(at_ns, Speaker.US, "connected", wire)
-            case outgoing.EndEvent():
-                self._keep(at_ns, Speaker.US, "end", wire)
+                self.playback.clear(at_ns, message)
+                self.turns.clear(at_ns / 1e9)
+            case _:
+                pass
 
     # --- Inside
 
@@ -162,6 +183,9 @@ class Transcript:
             case HangUp():
                 self.playback.hang_up()
                 self._keep(at_ns, Speaker.BRIDGE, "hang_up", msgspec.json.encode(command))
+            case MuteRecording(is_muted=is_muted):
+                kind = "mute" if is_muted else "unmute"
+                self._keep(at_ns, Speaker.BRIDGE, kind, msgspec.json.encode(command))
             case _:
                 pass
 
@@ -189,6 +213,13 @@ _KINDS: dict[type[incoming.IncomingEvent], str] = {
     incoming.MarkEvent: "mark",
     incoming.StopEvent: "stop",
     incoming.UnknownEvent: "unknown",
+}
+
+_OUR_KINDS: dict[type[outgoing.OutgoingEvent], str] = {
+    outgoing.MarkEvent: "mark",
+    outgoing.ClearEvent: "clear",
+    outgoing.ConnectedEvent: "connected",
+    outgoing.EndEvent: "end",
 }
 
 _outgoing: msgspec.json.Decoder[outgoing.OutgoingEvent] = msgspec.json.Decoder(outgoing.OutgoingEvent)

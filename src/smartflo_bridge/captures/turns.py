@@ -1,123 +1,137 @@
-"""The turns of a call, from its messages: the caller falls silent, and our first speech goes out.
+"""The turns of a call, from its messages: measured by `core.turns`, as the session measures them, whoever the far end was.
 
-For two replays of one caller to be laid side by side: each end of the caller's speech is a turn, answered or not, so the
-turns of both have the same numbers. Times are the capture's, in seconds. Pure; `comparison` calls it.
+`WireTurns` feeds that from what went over the wire alone. So the picture of a call has the turns of its end-of-call line, a
+capture that was cut has them too, and a live server that is no bridge of ours is measured like one. For two replays of one
+caller to be laid side by side, each time that the caller fell silent has a number, answered or not.
 """
 
-from bisect import bisect_left, bisect_right
-from collections.abc import Iterable
-
-import msgspec
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
 
 from smartflo_bridge.captures.format import Record
 from smartflo_bridge.captures.said import said_in
-from smartflo_bridge.core.audio import SAMPLE_RATE_HZ, SILENCE
+from smartflo_bridge.core import incoming
+from smartflo_bridge.core.audio import SAMPLE_RATE_HZ, duration_seconds
 from smartflo_bridge.core.errors import ProtocolError
-from smartflo_bridge.core.incoming import MediaEvent, parse_incoming_event
-from smartflo_bridge.core.speech import SpeechDetector, SpeechEdge
+from smartflo_bridge.core.incoming import IncomingEvent, parse_incoming_event
+from smartflo_bridge.core.ledger import Turn
+from smartflo_bridge.core.mediaclock import MediaClock
+from smartflo_bridge.core.turns import Turns
 
 
-class Turn(msgspec.Struct, frozen=True):
-    """The caller fell silent; `answered_at` is None if nothing was said before they spoke again."""
-
-    fell_silent_at: float
-    answered_at: float | None
-
-    @property
-    def seconds(self) -> float | None:
-        """How long the caller waited."""
-        return None if self.answered_at is None else self.answered_at - self.fell_silent_at
-
-
-def turns(records: Iterable[Record], speed: float = 1.0) -> list[Turn]:
-    """Return the turns in their order.
+class WireTurns:
+    """Follows one call. Times are in seconds, on any axis.
 
     Args:
-        records: of a capture, or of a call that was replayed.
         speed: at which the caller's audio was sent: 2 is twice as fast as it is spoken.
+
+    Attributes:
+        found: the turns in their order.
     """
-    caller, ours = _Caller(speed), _Ours()
+
+    def __init__(self, speed: float = 1.0) -> None:
+        self.found: list[Turn] = []
+        self._numbers: list[int] = []
+        clock_at = MediaClock if speed == 1.0 else lambda _: _HurriedClock(speed)
+        self._turns = Turns(self._note, clock_at)
+        self._sids: Sequence[str | None] | None = None  # under which the stream's messages come, once it has started
+        self._is_over = False
+        self._horizon = 0.0
+
+    @property
+    def by_silence(self) -> tuple[Turn | None, ...]:
+        """For each time that the caller fell silent, the turn; None if they were not answered."""
+        turns = dict(zip(self._numbers, self.found, strict=True))
+        return tuple(turns.get(number) for number in range(1, self._turns.silences + 1))
+
+    def hear(self, event: IncomingEvent, at: float) -> None:
+        """Take an event of the platform."""
+        if isinstance(event, incoming.StartEvent) and self._sids is None:
+            self._sids = event.sids
+            self._turns.begin(at)
+        if self._sids is None or self._is_over or isinstance(event, incoming.ConnectedEvent | incoming.UnknownEvent):
+            return
+        if event.stream_sid not in self._sids:
+            return
+        match event:
+            case incoming.MediaEvent(media=media) if media.payload:
+                self._turns.hear(media.payload, at, media.timestamp)
+            case incoming.DTMFEvent():
+                self._turns.press(at)
+            case incoming.StopEvent():
+                self.end()
+            case _:
+                pass
+
+    def say(self, ulaw: bytes, at: float) -> None:
+        """Take audio of ours: the platform plays what it gets in order, and at once."""
+        plays_at = max(self._horizon, at)
+        self._turns.speak(ulaw, plays_at)
+        self._horizon = plays_at + duration_seconds(len(ulaw))
+
+    def clear(self, at: float) -> None:
+        """Take a `clear` of ours."""
+        self._turns.interrupt(at)
+        self._horizon = min(self._horizon, at)
+
+    def end(self) -> None:
+        """The call is over."""
+        if not self._is_over:
+            self._is_over = True
+            self._turns.end()
+
+    def _note(self, turn: Turn) -> None:
+        self.found.append(turn)
+        self._numbers.append(self._turns.silences)
+
+
+def turns_of(records: Iterable[Record], speed: float = 1.0) -> tuple[Turn | None, ...]:
+    """Return what came of each silence of the caller in a capture, or in a call that was replayed at a speed."""
+    turns = WireTurns(speed)
     for record in records:
-        text = record.wire
+        text, at = record.wire, record.t / 1e9
         if text is None:
             continue
         if record.dir == "in":
-            caller.hear(text, record.t / 1e9)
-        elif record.dir == "out":
-            ours.say(text, record.t / 1e9)
-    found: list[Turn] = []
-    for fell_silent_at, spoke_again_at in caller.silences():
-        index = bisect_left(ours.began_at, fell_silent_at)
-        began_at = ours.began_at[index] if index < len(ours.began_at) else float("inf")
-        found.append(Turn(fell_silent_at, began_at if began_at < spoke_again_at else None))
-    return found
+            try:
+                turns.hear(parse_incoming_event(text), at)
+            except ProtocolError:
+                continue
+        else:
+            said = said_in(text)
+            if said.event == "clear":
+                turns.clear(at)
+            elif said.ulaw:
+                turns.say(said.ulaw, at)
+    turns.end()
+    return turns.by_silence
 
 
-class _Caller:
-    """The caller's speech. Audio is sent when it has been spoken, so a chunk's end has the time of its message."""
+class _HurriedClock:
+    """The clock of a caller whose audio is sent faster than it is spoken: a chunk's end has the time of its message."""
 
     def __init__(self, speed: float) -> None:
         self._bytes_per_second = SAMPLE_RATE_HZ * speed
-        self._detector = SpeechDetector()
-        self._ends: list[int] = []
-        self._times: list[float] = []
-        self._edges: list[SpeechEdge] = []
+        self._ends = [0]
+        self._times = [0.0]
 
-    def hear(self, text: bytes, at: float) -> None:
-        """Take a message of the platform."""
-        try:
-            event = parse_incoming_event(text)
-        except ProtocolError:
-            return
-        if isinstance(event, MediaEvent):
-            self._ends.append((self._ends[-1] if self._ends else 0) + len(event.ulaw))
-            self._times.append(at)
-            self._edges += self._detector.feed(event.ulaw)
+    @property
+    def end(self) -> int:
+        """How far the audio has come."""
+        return self._ends[-1]
 
-    def silences(self) -> list[tuple[float, float]]:
-        """Return when the caller fell silent, and when they spoke again: at infinity if not at all."""
-        times = [(edge.is_speech, self._time_at(edge.position_bytes)) for edge in self._edges]
-        ends = [at for is_speech, at in times if not is_speech]
-        begins = [at for is_speech, at in times if is_speech]
-        return [(at, next((begin for begin in begins if begin > at), float("inf"))) for at in ends]
+    def position_at(self, now: float) -> int:  # noqa: ARG002 - nobody is waited for
+        """Return what position a time has: all there is."""
+        return self.end
 
-    def _time_at(self, position: int) -> float:
-        index = bisect_left(self._ends, position)
+    def place(self, size: int, now: float, timestamp: incoming.Counter = None) -> int:  # noqa: ARG002 - of another speed
+        """Take note of a chunk; return where it begins."""
+        start = self._ends[-1]
+        self._ends.append(start + size)
+        self._times.append(now)
+        return start
+
+    def seconds_at(self, position: float) -> float:
+        """Return what time a position has."""
+        index = bisect_left(self._ends, position, hi=len(self._ends) - 1)
         return self._times[index] - (self._ends[index] - position) / self._bytes_per_second
-
-
-class _Ours:
-    """Our speech, as it is heard: the platform plays what it gets in order, and at once.
-
-    Attributes:
-        began_at: when the message was sent with which we began to speak, each time.
-    """
-
-    def __init__(self) -> None:
-        self.began_at: list[float] = []
-        self._clear(0)
-
-    def say(self, text: bytes, at: float) -> None:
-        """Take a message of ours."""
-        said = said_in(text)
-        now = round(at * SAMPLE_RATE_HZ)
-        if said.event == "clear":
-            self._clear(now)
-        elif said.ulaw:
-            self._feed(SILENCE * (now - self._horizon))
-            self._ends.append(self._horizon + len(said.ulaw))
-            self._times.append(at)
-            self._feed(said.ulaw)
-
-    def _clear(self, now: int) -> None:
-        """Forget what was to be heard: whatever comes next begins anew."""
-        self._detector = SpeechDetector()
-        self._origin = self._horizon = now
-        self._ends: list[int] = []
-        self._times: list[float] = []
-
-    def _feed(self, ulaw: bytes) -> None:
-        self._horizon += len(ulaw)
-        for edge in self._detector.feed(ulaw):
-            if edge.is_speech:  # by the detector's grid it may lie in the silence before: then the next message is it
-                self.began_at.append(self._times[bisect_right(self._ends, self._origin + edge.position_bytes)])

@@ -4,24 +4,49 @@ import json
 from pathlib import Path
 
 import click
+import msgspec
 
+from smartflo_bridge.agents.lookup import Agent
+from smartflo_bridge.agents.settings import AgentSettings
 from smartflo_bridge.config import DEFAULT_FILE, Config, load_config
 from smartflo_bridge.handlers.lookup import find_handler
 from smartflo_bridge.server.access import open_access, refuse_exposure
+from smartflo_bridge.server.proxies import TrustedProxies
+from smartflo_bridge.server.resolver import open_resolver
+from smartflo_bridge.server.tls import open_certificate
 
 
 @click.command()
 @click.option("--config", "file", type=click.Path(path_type=Path), help="Default: smartflo.toml, if it is there.")
 def command(file: Path | None) -> None:
-    """Check a configuration, its token file and its handler, and print every key as it is in force."""
+    """Check a configuration, the files that it names and its handler, and print every key as it is in force."""
     config = load_config(file)
-    access = open_access(config, (file or DEFAULT_FILE).resolve().parent)
+    folder = (file or DEFAULT_FILE).resolve().parent
+    access = open_access(config, folder)
+    open_resolver(config, folder)
+    open_certificate(config, folder)
+    TrustedProxies(config.trusted_proxies)
     refuse_exposure(access, config, config.host)
     find_handler(config.handler)
-    default = Config()
-    for name in Config.__struct_fields__:
-        value = getattr(config, name)
-        note = "" if value == getattr(default, name) else "  # not the default"
-        click.echo(f"{name.replace('_', '-')} = {json.dumps(value)}{note}")
+    agent = Agent(config.agent, folder) if config.agent else None
+    _show(config, Config(), left_out={"agent", "handler"} if agent else {"agent"})
     who = "anybody who reaches it" if access.is_open else "whoever has a token"
+    if config.agent and agent:
+        _show_agent(config.agent, agent, "agent")
     click.echo(f"# {file or DEFAULT_FILE}: fine. {who} may open a stream on {config.host}:{config.port}{config.path}")
+
+
+def _show(table: msgspec.Struct, default: msgspec.Struct | None, left_out: set[str]) -> None:
+    for name in table.__struct_fields__:
+        value = getattr(table, name)
+        if name not in left_out:
+            note = "" if default is None or value == getattr(default, name) else "  # not the default"
+            click.echo(f"{name.replace('_', '-')} = {json.dumps(value)}{note}")
+
+
+def _show_agent(settings: AgentSettings, agent: Agent, where: str) -> None:
+    """Print an agent's table. Its key stays in its file: that one is there has been checked."""
+    click.echo(f'[{where}]\nkind = "{agent.kind}"')
+    _show(settings, None, left_out={"fallback_agent"})
+    if settings.fallback_agent and agent.fallback:
+        _show_agent(settings.fallback_agent, agent.fallback, f"{where}.fallback-agent")

@@ -12,6 +12,8 @@ COMMANDS = {
     "call": "Place simulated calls, as the platform would.",
     "replay": "Replay a captured call: exactly, to a live server, or to new callers.",
     "report": "Draw the picture of a captured call.",
+    "token": "Make, sign or check a token.",
+    "forget": "Delete all that is kept of one caller.",
     "check-config": "Check a configuration and print what is in force.",
 }
 

@@ -45,7 +45,7 @@ class HangUp(_Command, frozen=True, tag="hang_up", gc=False):
 
 
 class MuteRecording(_Command, frozen=True, tag="mute_recording", gc=False):
-    """Keep both voices out of the recording from now on, or let it have them again. For taps: the session ignores it."""
+    """Hide what is said, played and pressed from recordings and captures from now on, or no more of it. See `muting`."""
 
     is_muted: bool
 

@@ -4,7 +4,9 @@ from enum import StrEnum
 
 import msgspec
 
+from smartflo_bridge.core.audio import SILENCE
 from smartflo_bridge.core.incoming import DTMFEvent, MarkEvent, MediaEvent, StartEvent, StopEvent
+from smartflo_bridge.core.outgoing import MediaEvent as Speech
 from smartflo_bridge.core.outgoing import OutgoingEvent
 
 
@@ -43,10 +45,15 @@ class MarkOutcome(msgspec.Struct, frozen=True):
 
 
 class InterruptOutcome(msgspec.Struct, frozen=True):
-    """How much of the utterance that was playing the caller heard, and how much queued audio was never sent."""
+    """How much of the utterance that was playing the caller heard, and how much queued audio was never sent.
+
+    `unheard_ms` is all of our audio that the caller will never hear, sent or not. Whoever knows how much was queued since
+    the last interrupt knows from it how much was heard, across pauses too, where `heard_ms` begins anew.
+    """
 
     heard_ms: int
     dropped_ms: int
+    unheard_ms: int = 0
 
 
 class Room(msgspec.Struct, frozen=True):
@@ -59,9 +66,18 @@ HandlerEvent = StartEvent | MediaEvent | DTMFEvent | MarkEvent | StopEvent
 
 
 class Send(msgspec.Struct, frozen=True, gc=False):
-    """Write one event to the peer."""
+    """Write one event to the peer. `is_muted`: taps get silence in the place of its audio (see `muting`)."""
 
     event: OutgoingEvent
+    is_muted: bool = False
+
+    @property
+    def shown(self) -> OutgoingEvent:
+        """The event as taps may see it."""
+        if not self.is_muted or not isinstance(self.event, Speech):
+            return self.event
+        silence = SILENCE * len(self.event.media.payload)
+        return Speech(self.event.stream_sid, msgspec.structs.replace(self.event.media, payload=silence))
 
 
 class Deliver(msgspec.Struct, frozen=True, gc=False):

@@ -80,6 +80,11 @@ class StartEvent(_Event, frozen=True, tag="start", kw_only=True):
         return self.stream_sid or self.details.stream_sid or None
 
     @property
+    def sids(self) -> tuple[str | None, ...]:
+        """The names under which the stream's messages may come; None is for one that names no stream."""
+        return (self.sid, self.details.stream_sid, None)
+
+    @property
     def sids_differ(self) -> bool:
         """True if the two places name different streams."""
         inside = self.details.stream_sid

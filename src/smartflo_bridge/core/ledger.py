@@ -69,6 +69,12 @@ class Ledger(msgspec.Struct):
             self.anomalies["sequence_gap"] += 1
         self.last_sequence = sequence
 
+    def note_after_end(self, byte_count: int) -> None:
+        """Count audio that came when the call was over."""
+        self.messages_in += 1
+        self.received_bytes += byte_count
+        self.inbound_drops["after_end"] += byte_count
+
     def note_undelivered(self, byte_count: int, reason: str) -> None:
         """Count as dropped what was delivered and never reached the handler."""
         self.delivered_bytes -= byte_count

@@ -4,8 +4,9 @@ All by our own clock. Limits that depend on the peer's messages have failed else
 """
 
 from smartflo_bridge.core.audio import SAMPLE_RATE_HZ
-from smartflo_bridge.core.effects import Close, Termination
+from smartflo_bridge.core.effects import Close, Send, Termination
 from smartflo_bridge.core.ledger import Ledger
+from smartflo_bridge.core.outgoing import ConnectedEvent
 from smartflo_bridge.core.settings import SessionSettings
 
 AUTO_CONNECTED_SECONDS = 0.5
@@ -59,6 +60,7 @@ class Limits:
         self._audio = Allowance(bytes_, bytes_ * AUDIO_WINDOW_SECONDS, SAMPLE_RATE_HZ)
         self._connected_due: float | None = None
         self._stop_due: float | None = None
+        self.due = self.deadline(is_streaming=False)  # or earlier: reading it costs nothing
 
     @property
     def awaits_stop(self) -> bool:
@@ -77,10 +79,12 @@ class Limits:
     def await_connected(self, now: float) -> None:
         """Say `connected` ourselves if the peer stays silent."""
         self._connected_due = now + AUTO_CONNECTED_SECONDS
+        self.due = min(self.due, self._connected_due)
 
     def await_stop(self, now: float) -> None:
         """Give the platform its time to answer `end`."""
         self._stop_due = now + STOP_WAIT_SECONDS
+        self.due = min(self.due, self._stop_due)
 
     def deadline(self, *, is_streaming: bool) -> float:
         """Return when the next of these clocks runs out."""
@@ -90,6 +94,14 @@ class Limits:
         if self._connected_due is not None and self._connected_due < due:
             due = self._connected_due
         return due if self._stop_due is None else min(due, self._stop_due)
+
+    def fallen_due(self, now: float, *, is_streaming: bool) -> Close | Send | None:
+        """Return what the clocks ask for by now, and find out when they will ask again."""
+        asked: Close | Send | None = self.broken(now, is_streaming=is_streaming)
+        if asked is None and self.connected_is_due(now):
+            asked = Send(ConnectedEvent())
+        self.due = self.deadline(is_streaming=is_streaming)
+        return asked
 
     def connected_is_due(self, now: float) -> bool:
         """Return True, once, when it is time to say `connected` first."""
@@ -116,3 +128,4 @@ class Limits:
     def _note_flood(self, kind: str, reason: str) -> None:
         self._ledger.anomalies[kind] += 1
         self.flood = Close(Termination.LIMIT, 1008, reason)
+        self.due = 0.0

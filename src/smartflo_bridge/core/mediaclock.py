@@ -51,10 +51,14 @@ class MediaClock:
 
     def place(self, size: int, now: float, timestamp: Counter = None) -> int:
         """Take note of a chunk that came at `now`; return where it begins. Before it there may be a gap."""
-        late = self.position_at(now) - (self.end + size)
-        start = self.end + (self._missing(size, late, timestamp) if late > _JITTER_BYTES else 0)
-        self._adjust(now - (start + size) / SAMPLE_RATE_HZ, now)
+        start = self.end
+        late = (now - self._offset) * SAMPLE_RATE_HZ - (start + size)
+        if late > _JITTER_BYTES:
+            start += self._missing(size, round(late), timestamp)
         self.end = start + size
+        offset = now - self.end / SAMPLE_RATE_HZ
+        if offset < self._latest or now >= self._window_end or not self._last_size:
+            self._adjust(offset, now)
         self._last_timestamp, self._last_size = timestamp, size
         return start
 

@@ -4,15 +4,17 @@ Holds the playout, the marks, the epoch and their accounts, and turns them into 
 stream is in a state to be spoken to; here it always is.
 """
 
+import math
 from enum import StrEnum
 from typing import assert_never
 
 from smartflo_bridge.core import outgoing
-from smartflo_bridge.core.audio import BYTES_PER_MS, SAMPLE_RATE_HZ, duration_seconds, whole_frames
+from smartflo_bridge.core.audio import BYTES_PER_MS, SAMPLE_RATE_HZ, SILENCE, whole_frames
 from smartflo_bridge.core.commands import AwaitRoom, Interrupt, PlaceMark, Play
 from smartflo_bridge.core.effects import Effect, InterruptOutcome, MarkOutcome, MarkResult, Reply, Room, Send
 from smartflo_bridge.core.ledger import Ledger
 from smartflo_bridge.core.marks import Marks
+from smartflo_bridge.core.muting import Muting
 from smartflo_bridge.core.playout import Cleared, Playout, QueuedMark
 from smartflo_bridge.core.settings import SessionSettings
 from smartflo_bridge.core.turns import Turns
@@ -32,14 +34,17 @@ class Refusal(StrEnum):
 class Outbound:
     """Speech and marks of one stream. Each method that can make something due is followed by `release`."""
 
-    def __init__(self, settings: SessionSettings, ledger: Ledger, turns: Turns) -> None:
+    def __init__(self, settings: SessionSettings, ledger: Ledger, turns: Turns, muting: Muting) -> None:
         packet_bytes = whole_frames(round(settings.packet_seconds * SAMPLE_RATE_HZ))
         self._playout = Playout(settings.lead_seconds, packet_bytes)
         self._marks = Marks()
+        self._max_queue_bytes = 2 * round(settings.queue_seconds * SAMPLE_RATE_HZ)
         self._slack = settings.mark_slack_seconds
         self._queue_bytes = round(settings.queue_seconds * SAMPLE_RATE_HZ)
         self._ledger = ledger
         self._turns = turns
+        self._muting = muting
+        self._muted_until = 0  # what was queued while muted ends here, a position of the playout
         self._waiting_for_room: list[int] = []
         self._queued_names: set[str] = set()
         self._mark_number = 0
@@ -47,14 +52,7 @@ class Outbound:
         self.stream_sid = ""
         self.epoch = 0
         self.farewell_is_over = False
-
-    @property
-    def deadline(self) -> float | None:
-        """When audio, or a mark's time-out, falls due next."""
-        playout, marks = self._playout.deadline, self._marks.deadline
-        if playout is None or marks is None:
-            return marks if playout is None else playout
-        return min(playout, marks)
+        self.due = math.inf  # when audio, or a mark's time-out, falls due next, as the last release left it
 
     @property
     def queued_bytes(self) -> int:
@@ -76,7 +74,7 @@ class Outbound:
         """Do what the handler asks, or, where it is refused, account for it and answer all the same."""
         match command:
             case Play():
-                self._play(command, now, refusal)
+                self.play(command, now, refusal)
                 return []
             case PlaceMark(ticket=ticket, name=name):
                 if refusal is None:
@@ -93,7 +91,7 @@ class Outbound:
             case _:
                 assert_never(command)
 
-    def _play(self, command: Play, now: float, refusal: str | None) -> None:
+    def play(self, command: Play, now: float, refusal: str | None) -> None:
         """Queue audio, or count it as dropped: for the given reason, a stale epoch, or a queue twice as long as allowed.
 
         A handler waits for room between pieces of a second, so only one that does not wait meets the last.
@@ -102,10 +100,12 @@ class Outbound:
         self._ledger.accepted_bytes += size
         if command.epoch != self.epoch:
             refusal = "interrupted"
-        elif refusal is None and self._playout.queued_bytes + size > 2 * self._queue_bytes:
+        elif refusal is None and self._playout.queued_bytes + size > self._max_queue_bytes:
             refusal = "queue_full"
         if refusal is None:
             self._playout.enqueue(command.ulaw, now)
+            if self._muting.is_muted:
+                self._muted_until = self._playout.end
         else:
             self._ledger.outbound_drops[refusal] += size
 
@@ -124,7 +124,10 @@ class Outbound:
         cleared, effects = self._discard(now, "interrupted")
         self._turns.interrupt(now)
         self.epoch += 1
-        outcome = InterruptOutcome(cleared.heard_ms, cleared.dropped_bytes // BYTES_PER_MS)
+        unheard_bytes = cleared.dropped_bytes + cleared.in_flight_bytes
+        outcome = InterruptOutcome(
+            cleared.heard_ms, cleared.dropped_bytes // BYTES_PER_MS, unheard_bytes // BYTES_PER_MS
+        )
         return [Send(outgoing.ClearEvent(self.stream_sid)), *effects, Reply(ticket, outcome)]
 
     def place_farewell(self) -> None:
@@ -155,26 +158,37 @@ class Outbound:
         """Return everything that is due: audio, marks, time-outs, and answers to those who waited for room."""
         items = self._playout.release(now)
         effects: list[Effect] = self._send(items, now) if items else []
-        if self._marks:
+        if self.due <= now and self._marks:
             for mark in self._marks.expire(now):
                 effects += self._resolve(mark, MarkResult.TIMED_OUT, self._playout.heard_ms_before(mark, now))
         if self._waiting_for_room and self._playout.queued_bytes + self.room_bytes <= self._queue_bytes:
             effects += self._tell_room()
         self._ledger.padding_bytes = self._playout.padding_bytes
+        self.due = self._due()
         return effects
+
+    def _due(self) -> float:
+        playout, marks = self._playout.deadline, self._marks.deadline
+        if playout is None:
+            return math.inf if marks is None else marks
+        return playout if marks is None else min(playout, marks)
 
     def _send(self, items: list[bytes | QueuedMark], now: float) -> list[Effect]:
         effects: list[Effect] = []
         # What is released at once plays without a break, up to the horizon.
-        plays_at = self._playout.horizon - duration_seconds(sum(len(item) for item in items if isinstance(item, bytes)))
+        left = sum([len(item) for item in items if isinstance(item, bytes)])
+        end = self._playout.end - self._playout.queued_bytes
         for item in items:
             if isinstance(item, bytes):
-                self._turns.speak(item, plays_at)
-                plays_at += duration_seconds(len(item))
+                is_muted = self._muting.is_muted or end - left < self._muted_until
+                self._turns.speak(
+                    SILENCE * len(item) if is_muted else item, self._playout.horizon - left / SAMPLE_RATE_HZ
+                )
+                left -= len(item)
                 self._chunk_number += 1
                 self._ledger.sent_bytes += len(item)
                 media = outgoing.Media(item, self._chunk_number)
-                effects.append(Send(outgoing.MediaEvent(self.stream_sid, media)))
+                effects.append(Send(outgoing.MediaEvent(self.stream_sid, media), is_muted))
             else:
                 self._queued_names.discard(item.name)
                 self._marks.add(item, max(self._playout.horizon, now) + self._slack)
@@ -186,6 +200,7 @@ class Outbound:
         for mark in [*self._marks.flush(), *self._playout.queued_marks]:
             effects += self._resolve(mark, MarkResult.DISCARDED, self._playout.heard_ms_before(mark, now))
         cleared = self._playout.clear(now)
+        self._muted_until = 0
         self._queued_names.clear()
         if cleared.dropped_bytes:
             self._ledger.outbound_drops[reason] += cleared.dropped_bytes

@@ -10,11 +10,9 @@ garble speech, and a burst to catch up would break the bound of the lead.
 This module knows nothing of epochs' owners, tickets' meaning or the wire; `session` does.
 """
 
-from collections import deque
-
 import msgspec
 
-from smartflo_bridge.core.audio import BYTES_PER_MS, FRAME_BYTES, SAMPLE_RATE_HZ, SILENCE, whole_frames
+from smartflo_bridge.core.audio import BYTES_PER_MS, FRAME_BYTES, SAMPLE_RATE_HZ, SILENCE
 
 TAIL_SECONDS = 0.2
 """How long a remainder below one frame waits for more before it is padded: two of the platform's 100 ms chunks, so that
@@ -35,10 +33,11 @@ class QueuedMark(msgspec.Struct, frozen=True):
 
 
 class Cleared(msgspec.Struct, frozen=True):
-    """What an interrupt dropped: bytes never sent, and how much of the utterance that was playing was heard."""
+    """What an interrupt dropped: bytes never sent, bytes sent and not played any more, and what was heard of the utterance."""
 
     dropped_bytes: int
     heard_ms: int
+    in_flight_bytes: int
 
 
 class Playout:
@@ -53,10 +52,12 @@ class Playout:
         self._lead = lead_seconds
         self._packet_bytes = packet_bytes
         self._audio = bytearray()
-        self._marks: deque[QueuedMark] = deque()
+        self._marks: list[QueuedMark] = []  # few, and most calls have none: a deque begins with 600 bytes
         self._released = 0  # bytes sent since the call began
-        self._timeline: tuple[float, int] | None = None  # when, and at which position, the platform last began to play
-        self._utterances = deque([0])  # start positions; the first is the one being heard, or the last that was
+        self._began = 0.0  # when, and at which position, the platform last began to play
+        self._began_position = 0
+        self.horizon = 0.0  # when the platform will have played everything released so far
+        self._utterances = [0]  # start positions; the first is the one being heard, or the last that was
         self._reached = 0  # no earlier than here, as the platform's mark echoes show
         self._fed = 0.0  # when audio was queued last
         self._promised: float | None = None  # when the audio left in the queue falls due
@@ -70,21 +71,20 @@ class Playout:
         return len(self._audio)
 
     @property
+    def end(self) -> int:
+        """The position behind all audio queued so far."""
+        return self._released + len(self._audio)
+
+    @property
     def queued_marks(self) -> list[QueuedMark]:
         """Marks not yet released."""
         return list(self._marks)
 
     @property
-    def horizon(self) -> float:
-        """When the platform will have played everything released so far."""
-        if self._timeline is None:
-            return 0.0
-        began, position = self._timeline
-        return began + (self._released - position) / SAMPLE_RATE_HZ
-
-    @property
     def deadline(self) -> float | None:
         """When `release` has something to do next, or None."""
+        if not self._audio:
+            return None
         due = self._due(self._packet_bytes)
         return self._tail_due if due is None else due
 
@@ -102,15 +102,14 @@ class Playout:
         if not ulaw:
             return
         if self.is_idle(now):
-            self._utterances = deque([self._released])
+            self._utterances = [self._released]
         self._audio += ulaw
         self._fed = now
 
     def place(self, ticket: int | None, name: str) -> None:
         """Queue a mark behind the audio queued so far. It ends the utterance, so the last frame is filled up first."""
         self.finish()
-        position = self._released + len(self._audio)
-        self._marks.append(QueuedMark(ticket, name, self._utterances[-1], position))
+        self._marks.append(QueuedMark(ticket, name, self._utterances[-1], self.end))
         self._begin_utterance()
 
     def finish(self) -> None:
@@ -122,28 +121,32 @@ class Playout:
     def clear(self, now: float) -> Cleared:
         """Drop everything queued, and forget what the platform still holds: the timeline restarts."""
         self._note_lateness(now)
-        cleared = Cleared(len(self._audio), self.heard_ms(now))
+        in_flight = self._released - self.played_bytes(now)
+        cleared = Cleared(len(self._audio), self.heard_ms(now), in_flight)
         self._audio.clear()
         self._marks.clear()
-        self._utterances = deque([self._released])
+        self._utterances = [self._released]
         self._reached = self._released
-        self._timeline = self._promised = None
+        self.horizon = 0.0
+        self._promised = None
         return cleared
 
     def release(self, now: float) -> list[bytes | QueuedMark]:
         """Return what is due by `now`, in order: audio of n x 160 bytes, and marks right behind their audio."""
         out: list[bytes | QueuedMark] = []
+        if not self._audio and not self._marks:
+            return out
         self._note_lateness(now)
         while True:
             if self._marks and self._marks[0].position == self._released:
-                out.append(self._marks.popleft())
-            elif (tail_due := self._tail_due) is not None and tail_due <= now:
-                self.finish()
+                out.append(self._marks.pop(0))
             elif packet := self._packet(now):
                 out.append(packet)
+            elif (tail_due := self._tail_due) is not None and tail_due <= now:
+                self.finish()
             else:
                 break
-        self._promised = self._due(self._packet_bytes)
+        self._promised = self._due(self._packet_bytes) if self._audio else None
         if len(self._utterances) > MAX_UTTERANCES:
             self._forget_before(self.played_bytes(now))
         return out
@@ -174,19 +177,19 @@ class Playout:
 
     def _forget_before(self, position: int) -> None:
         """Let the first utterance be the one at `position`; a finished one stays until there is audio behind it."""
-        end = self._released + len(self._audio)
-        while len(self._utterances) > 1 and self._utterances[1] <= position and self._utterances[1] < end:
-            self._utterances.popleft()
+        while len(self._utterances) > 1 and self._utterances[1] <= position and self._utterances[1] < self.end:
+            del self._utterances[0]
 
     def _begin_utterance(self) -> None:
-        start = self._released + len(self._audio)
-        if self._utterances[-1] != start:
-            self._utterances.append(start)
+        if self._utterances[-1] != self.end:
+            self._utterances.append(self.end)
 
     def _available(self, limit: int) -> int:
         """Return how many bytes, in whole frames, the next packet would have."""
-        before_mark = self._marks[0].position - self._released if self._marks else len(self._audio)
-        return whole_frames(min(limit, before_mark, len(self._audio)))
+        size = min(limit, len(self._audio))
+        if self._marks:
+            size = min(size, self._marks[0].position - self._released)
+        return size - size % FRAME_BYTES
 
     def _due(self, limit: int) -> float | None:
         """Return when the next packet may leave without exceeding the lead; None if no whole frame is queued."""
@@ -196,15 +199,15 @@ class Playout:
     def _packet(self, now: float) -> bytes | None:
         """Take the next packet if it is due. The first of a playout is one frame, so that it begins as early as can be."""
         is_dry = self.horizon <= now
-        limit = FRAME_BYTES if is_dry else self._packet_bytes
-        due = self._due(limit)
-        if due is None or due > now:
+        size = self._available(FRAME_BYTES if is_dry else self._packet_bytes)
+        if not size or self.horizon + size / SAMPLE_RATE_HZ - self._lead > now:
             return None
         if is_dry:
-            self._timeline = (now, self._released)
-        packet = bytes(memoryview(self._audio)[: self._available(limit)])
-        del self._audio[: len(packet)]
-        self._released += len(packet)
+            self._began, self._began_position = now, self._released
+        packet = bytes(self._audio[:size]) if size < len(self._audio) else bytes(self._audio)
+        del self._audio[:size]
+        self._released += size
+        self.horizon = self._began + (self._released - self._began_position) / SAMPLE_RATE_HZ
         return packet
 
     def _note_lateness(self, now: float) -> None:

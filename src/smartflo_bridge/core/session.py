@@ -5,39 +5,26 @@ done. `deadline` says when it wants a `Tick`. Audio that is due is released by e
 it; limits are judged by a `Tick` only, so a process that stood still takes what came before it ends a call for silence.
 The rows are protocol.md's, section 2; our speech is `outbound`'s business.
 
-The caller (`calls.actor`, or a replay) carries out the effects in order. `Close` comes exactly once. Inputs after it
-are only accounted for, and their tickets answered, so that a handler which is still talking is never left waiting.
+The caller (`calls.actor`, or a replay) carries out the effects in order. `Close` comes once; what comes after it is only
+accounted for, and its tickets answered, so that no handler which is still talking is left waiting.
 """
 
 from typing import assert_never
 
-from smartflo_bridge.core import incoming, outgoing
+from smartflo_bridge.core import incoming, outgoing, signals
 from smartflo_bridge.core.commands import AwaitRoom, Command, HangUp, Interrupt, MuteRecording, PlaceMark, Play
 from smartflo_bridge.core.effects import Close, Deliver, Effect, HandlerEvent, Notice, Send, Termination
 from smartflo_bridge.core.incoming import IncomingEvent
 from smartflo_bridge.core.ledger import Ledger
 from smartflo_bridge.core.limits import Limits
+from smartflo_bridge.core.muting import Muting
 from smartflo_bridge.core.outbound import Outbound, Refusal
 from smartflo_bridge.core.settings import HangUpWay, SendConnected, SessionSettings
-from smartflo_bridge.core.signals import (
-    Drained,
-    HandlerDone,
-    HandlerStuck,
-    Malformed,
-    Opened,
-    PeerLost,
-    Refused,
-    Signal,
-    Tick,
-    Undelivered,
-)
+from smartflo_bridge.core.signals import Signal
 from smartflo_bridge.core.state import State
 from smartflo_bridge.core.turns import Turns
 
 Input = IncomingEvent | Command | Signal
-
-NORMAL_CLOSE_CODES = (1000, 1001, 1005)
-"""Codes with which the platform ends a call by closing; 1006 is our library's word for no close at all."""
 
 
 class Session:
@@ -47,18 +34,20 @@ class Session:
         self.state = State.ACCEPTED
         self.stream_sid: str | None = None
         self.call_sid: str | None = None
-        self._inner_sid: str | None = None  # a second name of the stream, where `start` gave two
+        self._sids: tuple[str | None, ...] = (None,)  # under which its messages come: `start` may give two
         self.close: Close | None = None
         self.termination: Termination | None = None
         self.ledger = Ledger()
         self._settings = settings
-        self._turns = Turns(self.ledger)
-        self._outbound = Outbound(settings, self.ledger, self._turns)
+        self._turns = Turns(self.ledger.note_turn)
+        self.muting = Muting(self._turns)
+        self._outbound = Outbound(settings, self.ledger, self._turns, self.muting)
         self._limits = Limits(settings, self.ledger)
         self._effects: list[Effect] = []
-        self._noticed: set[str] = set()
         self._refusal: Refusal | None = Refusal.BEFORE_START  # why nothing may be queued, while nothing may
         self._handler_is_done = False
+        self.wake_at = 0.0  # a lower bound of `deadline`, which costs nothing: before then nothing falls due
+        self._agent_is_lost = False
 
     @property
     def is_over(self) -> bool:
@@ -78,54 +67,63 @@ class Session:
     @property
     def deadline(self) -> float | None:
         """When this session wants a `Tick`, if nothing else happens before; None once it is over."""
-        if self.is_over:
-            return None
-        due = self._limits.deadline(is_streaming=self.state is State.STREAMING)
-        outbound = self._outbound.deadline
-        return due if outbound is None or due < outbound else outbound
+        due = min(self._limits.deadline(is_streaming=self.state is State.STREAMING), self._outbound.due)
+        return None if self.is_over else due
 
     def handle(self, given: Input, now: float) -> list[Effect]:
         """Take one input at its time, and return everything that is to be done by now, in order."""
         self._effects = []
-        if isinstance(given, Undelivered):
-            self.ledger.note_undelivered(given.byte_count, given.reason)
-        if self.is_over:
-            self._account_after_end(given, now)
-            return self._effects
-        match given:
-            case Tick() | Undelivered() | MuteRecording():
-                pass
-            case Play() | PlaceMark() | AwaitRoom() | Interrupt() | HangUp():
-                self._obey(given, now)
-            case Opened() | Malformed() | PeerLost() | HandlerDone() | HandlerStuck() | Refused() | Drained():
-                self._take_signal(given, now)
-            case incoming.UnknownEvent():
-                self._hear(now, given)
-                self._note("unknown_event", "an event of unknown type was ignored")
+        if self.state is State.STOPPED:
+            return self._account_after_end(given, now)
+        match given:  # the most frequent first
+            case incoming.MediaEvent():
+                self._take_media(given, now)
+                if now < self._outbound.due and now < self._limits.due:  # it only moves the idle limit away
+                    return self._effects
+            case Play():
+                self._outbound.play(given, now, self._refusal)
             case _:
-                self._hear(now, given)
-                self._take_event(given, now)
+                self._take_rarer(given, now)
         if not self.is_over:
             self._effects += self._outbound.release(now)
-            self._keep_time(now, is_tick=isinstance(given, Tick))
+            self._keep_time(now, is_tick=isinstance(given, signals.Tick))
         return self._effects
+
+    def _take_rarer(self, given: Input, now: float) -> None:
+        match given:
+            case signals.Tick():
+                pass
+            case MuteRecording(is_muted=is_muted):
+                self.muting.mute(now, is_muted=is_muted)
+            case signals.Undelivered():
+                self.ledger.note_undelivered(given.byte_count, given.reason)
+            case Play() | PlaceMark() | AwaitRoom() | Interrupt() | HangUp():
+                self._obey(given, now)
+            case incoming.UnknownEvent():
+                self._hear(now)
+                self._note("unknown_event", "an event of unknown type was ignored")
+            case _ if isinstance(given, incoming.KnownEvent):
+                self._take_event(given, now)
+            case _:
+                self._take_signal(given, now)
 
     # --- The platform's events
 
-    def _hear(self, now: float, event: IncomingEvent | Malformed) -> None:
-        self._limits.hear(now, len(event.media.payload) if isinstance(event, incoming.MediaEvent) else 0)
+    def _hear(self, now: float, sequence_number: incoming.Counter = None, audio_bytes: int = 0) -> None:
+        self._limits.hear(now, audio_bytes)
         self.ledger.messages_in += 1
-        self.ledger.note_sequence(getattr(event, "sequence_number", None))
+        self.ledger.note_sequence(sequence_number)
 
     def _take_media(self, event: incoming.MediaEvent, now: float) -> None:
         size = len(event.media.payload)
+        self._hear(now, event.sequence_number, size)
         self.ledger.received_bytes += size
         if self.state is not State.STREAMING:
             self.ledger.inbound_drops["before_start"] += size
-        elif event.stream_sid != self.stream_sid and self._is_foreign(event.stream_sid):
+        elif event.stream_sid not in self._sids:
             self.ledger.inbound_drops["foreign_stream"] += size
         elif size:
-            self._turns.hear(event.media.payload, now, event.media.timestamp)
+            self._turns.hear(self.muting.audio(event), now, event.media.timestamp)
             if self._handler_is_done:
                 self.ledger.inbound_drops["handler_done"] += size
             else:
@@ -133,6 +131,7 @@ class Session:
                 self._effects.append(Deliver(event))
 
     def _take_event(self, event: incoming.KnownEvent, now: float) -> None:
+        self._hear(now, None if isinstance(event, incoming.ConnectedEvent) else event.sequence_number)
         match event:
             case incoming.ConnectedEvent():
                 if self.state is State.ACCEPTED:
@@ -167,7 +166,7 @@ class Session:
         self.state = State.STREAMING
         self._refusal = None
         self.stream_sid = self._outbound.stream_sid = sid
-        self._inner_sid = event.details.stream_sid
+        self._sids = event.sids
         self.call_sid = event.call_sid
         self._turns.begin(now)
         self._deliver(event)
@@ -175,7 +174,7 @@ class Session:
     def _take_in_stream(self, event: incoming.DTMFEvent | incoming.MarkEvent, now: float) -> None:
         if self.state is not State.STREAMING:
             self.ledger.anomalies["before_start"] += 1
-        elif self._is_foreign(event.stream_sid):
+        elif event.stream_sid not in self._sids:
             self._note("foreign_stream", "a message for another stream was dropped")
         elif isinstance(event, incoming.DTMFEvent):
             self._turns.press(now)
@@ -185,9 +184,6 @@ class Session:
             self._effects += effects
             if is_for_handler:
                 self._deliver(event)
-
-    def _is_foreign(self, sid: str | None) -> bool:
-        return sid not in (None, self.stream_sid, self._inner_sid)
 
     def _deliver(self, event: HandlerEvent) -> None:
         if not self._handler_is_done:
@@ -222,24 +218,25 @@ class Session:
 
     def _take_signal(self, signal: Signal, now: float) -> None:
         match signal:
-            case Opened():
+            case signals.Opened():
                 self._open(now)
-            case Malformed(reason=reason):
-                self._hear(now, signal)
+            case signals.Malformed(reason=reason):
+                self._hear(now)
                 self._note("malformed", reason)
                 if self.ledger.anomalies["malformed"] > self._settings.bad_message_budget:
                     self._end(now, Close(Termination.PROTOCOL_ERROR, 1008, "too many malformed messages"))
-            case PeerLost(code=code, reason=reason):
+            case signals.PeerLost(code=code, reason=reason):
                 self._end(now, Close(self._termination_of(signal), code or 1006, reason))
-            case HandlerDone(failed=failed):
+            case signals.HandlerDone(failed=failed, agent_lost=agent_lost):
                 self._handler_is_done = True
                 if failed:
                     self._end(now, Close(Termination.HANDLER_FAILED, 1011, "the handler failed"))
                 else:
+                    self._agent_is_lost = agent_lost
                     self._say_goodbye(now)
-            case HandlerStuck():
+            case signals.HandlerStuck():
                 self._end(now, Close(Termination.LIMIT, 1011, "the handler takes no events"))
-            case Refused(reason=reason):
+            case signals.Refused(reason=reason):
                 self._end(now, Close(Termination.PROTOCOL_ERROR, 1008, reason))
             case _:
                 self._end(now, Close(Termination.DRAINED, 1001, "shutting down"))
@@ -250,10 +247,10 @@ class Session:
         elif self._settings.send_connected == SendConnected.AUTO:
             self._limits.await_connected(now)
 
-    def _termination_of(self, lost: PeerLost) -> Termination:
+    def _termination_of(self, lost: signals.PeerLost) -> Termination:
         if lost.broke_protocol:
             return Termination.PROTOCOL_ERROR
-        if lost.code in NORMAL_CLOSE_CODES:
+        if lost.is_normal:
             return self._ended_well
         return Termination.HUNG_UP if self._limits.awaits_stop else Termination.PEER_LOST
 
@@ -265,36 +262,39 @@ class Session:
         """Do what the clock alone asks for; limits wait for a tick, so that what came before it is taken before."""
         if self._outbound.farewell_is_over and not self._limits.awaits_stop:
             self._hang_up(now)
-        if self.is_over:
-            return
-        close = self._limits.broken(now, is_streaming=self.state is State.STREAMING) if is_tick else self._limits.flood
-        if close is not None:
-            self._end(now, close)
-        elif is_tick and self._limits.connected_is_due(now):
-            self._effects.append(Send(outgoing.ConnectedEvent()))
+        if now >= self._limits.due and (is_tick or self._limits.flood is not None) and not self.is_over:
+            due = self._limits.fallen_due(now, is_streaming=self.state is State.STREAMING)
+            if isinstance(due, Close):
+                self._end(now, due)
+            elif due is not None:
+                self._effects.append(due)
+        self.wake_at = min(self._outbound.due, self._limits.due)
 
     def _note(self, kind: str, text: str) -> None:
         self.ledger.anomalies[kind] += 1
-        if kind not in self._noticed:
-            self._noticed.add(kind)
+        if self.ledger.anomalies[kind] == 1:
             self._effects.append(Notice(kind, text))
 
     def _end(self, now: float, close: Close) -> None:
         self._effects += self._outbound.close(now)
+        self._turns.end()
         self.state = State.STOPPED
         self._refusal = Refusal.CALL_ENDED
+        if self._agent_is_lost and close.termination is Termination.HUNG_UP:
+            close = Close(Termination.AGENT_LOST, close.code, close.reason)
         self.close, self.termination = close, close.termination
         self._effects.append(close)
 
-    def _account_after_end(self, given: Input, now: float) -> None:
+    def _account_after_end(self, given: Input, now: float) -> list[Effect]:
         """Count what still comes in, and let no asker wait."""
         match given:
             case incoming.MediaEvent():
-                self.ledger.messages_in += 1
-                self.ledger.received_bytes += len(given.media.payload)
-                self.ledger.inbound_drops["after_end"] += len(given.media.payload)
+                self.ledger.note_after_end(len(given.media.payload))
+            case signals.Undelivered():
+                self.ledger.note_undelivered(given.byte_count, given.reason)
+            case MuteRecording(is_muted=is_muted):
+                self.muting.mute(now, is_muted=is_muted)
             case Play() | PlaceMark() | AwaitRoom() | Interrupt():
                 self._obey(given, now)
                 self._effects += self._outbound.release(now)
-            case _:
-                pass
+        return self._effects

@@ -32,11 +32,17 @@ class PeerLost(_Signal, frozen=True, tag="peer_lost"):
     reason: str = ""
     broke_protocol: bool = False
 
+    @property
+    def is_normal(self) -> bool:
+        """True for the codes with which the platform ends a call; 1006 is our library's word for no close at all."""
+        return self.code in (1000, 1001, 1005)
+
 
 class HandlerDone(_Signal, frozen=True, tag="handler_done"):
-    """The handler has returned, or failed."""
+    """The handler has returned, or failed; or its voice agent did, and it has said what there was to say."""
 
     failed: bool = False
+    agent_lost: bool = False
 
 
 class Refused(_Signal, frozen=True, tag="refused"):

@@ -1,12 +1,12 @@
-"""Who may open a stream: a secret token in the URL, because the platform has no other way to authenticate itself.
+"""Who may come in: by a secret in the URL, because the platform has no other way to authenticate itself.
 
-The token stands in the path (`/vendor-stream/TOKEN`) or the query (`?token=TOKEN`). It comes from a file, never from the
-configuration, and is in no log line, error or response.
+It stands in the path (`/vendor-stream/TOKEN`) or the query (`?token=TOKEN`). It is a static token, which comes from a file,
+or one for a single call, which we signed (`tokens`). None is ever in the configuration, a log line, an error or a response.
 """
 
 import hmac
-import os
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from enum import Enum
 from ipaddress import ip_address
 from pathlib import Path
@@ -14,6 +14,9 @@ from urllib.parse import unquote
 
 from smartflo_bridge.config import Config
 from smartflo_bridge.core.errors import ConfigError
+from smartflo_bridge.credentials import read_secrets
+from smartflo_bridge.server.tokens import MIN_SECRET_CHARACTERS, CallToken, Flaw, check_token
+from smartflo_bridge.server.used_tokens import Use, UsedTokens
 
 MIN_TOKEN_CHARACTERS = 16
 """Shorter secrets can be guessed by anyone who has found the port."""
@@ -25,58 +28,105 @@ class Verdict(Enum):
     ADMITTED = "admitted"
     NOT_FOUND = "not found"
     UNAUTHORISED = "unauthorised"
+    UNKNOWN = "unknown"  # whether its token was used before
 
 
 class Access:
     """Judges request targets.
 
     Args:
-        path: of the stream.
-        tokens: any of which opens it; none at all means that anybody may.
+        path: of what is guarded.
+        tokens: static ones, any of which opens it.
+        signers: secrets, any of which may have signed a token for a single call. With neither, anybody may come in.
+        leeway_seconds: how far our clock may be ahead of the signer's.
+        used_tokens: remembers which tokens of calls were used.
     """
 
-    def __init__(self, path: str, tokens: list[str]) -> None:
+    def __init__(
+        self,
+        path: str,
+        tokens: Sequence[str],
+        signers: Sequence[str] = (),
+        leeway_seconds: float = 0.0,
+        used_tokens: UsedTokens | None = None,
+    ) -> None:
         self._path = path.rstrip("/")
         self._tokens = [token.encode() for token in tokens]
+        self._signers = [secret.encode() for secret in signers]
+        self._leeway_seconds = leeway_seconds
+        self._used_tokens = used_tokens
 
     @property
     def is_open(self) -> bool:
         """True if no token is needed."""
-        return not self._tokens
+        return not self._tokens and not self._signers
 
-    def judge(self, target: str) -> Verdict:
-        """Judge a request target, such as `/vendor-stream?token=...`."""
-        path, _, query = target.partition("?")
-        if path.rstrip("/") == self._path:
-            offered = next((value for name, value in _pairs(query) if name == "token"), "")
-        elif path.startswith(f"{self._path}/") and self._tokens:
-            offered = unquote(path[len(self._path) + 1 :])
-        else:
+    def judge(self, target: str) -> Verdict | CallToken:
+        """Judge a request target, such as `/vendor-stream?token=...`; a call's token is returned, for `use` to decide."""
+        offered = token_in(target, self._path)
+        if offered is None or (self.is_open and not _is_path(target, self._path)):
             return Verdict.NOT_FOUND
-        return Verdict.ADMITTED if self.is_open or self._is_known(offered.encode()) else Verdict.UNAUTHORISED
+        if self.is_open or self._is_known(offered.encode()):
+            return Verdict.ADMITTED
+        token = check_token(offered, self._signers, time.time(), self._leeway_seconds)
+        return Verdict.UNAUTHORISED if isinstance(token, Flaw) else token
+
+    def use(self, token: CallToken) -> Verdict:
+        """Use a call's token up, and judge it."""
+        match self._used_tokens.spend(token) if self._used_tokens else Use.UNKNOWN:
+            case Use.FIRST:
+                return Verdict.ADMITTED
+            case Use.REPEATED:
+                return Verdict.UNAUTHORISED
+            case Use.UNKNOWN:
+                return Verdict.UNKNOWN
 
     def _is_known(self, offered: bytes) -> bool:
         # All are compared, each in constant time: how long it takes tells nothing.
         return sum(hmac.compare_digest(offered, token) for token in self._tokens) > 0
 
 
-def _pairs(query: str) -> Iterator[tuple[str, str]]:
+def token_in(target: str, path: str) -> str | None:
+    """Return what stands in a target where a token would, "" if nothing does; None if the target is not below the path."""
+    if _is_path(target, path):
+        return next((value for name, value in pairs_of(target.partition("?")[2]) if name == "token"), "")
+    before_query = target.partition("?")[0]
+    stem = f"{path.rstrip('/')}/"
+    return unquote(before_query[len(stem) :]) if before_query.startswith(stem) else None
+
+
+def _is_path(target: str, path: str) -> bool:
+    return target.partition("?")[0].rstrip("/") == path.rstrip("/")
+
+
+def pairs_of(query: str) -> Iterator[tuple[str, str]]:
     """Split a query; a plus is a plus, as in a token of base64, not a form's space."""
     for pair in query.split("&"):
         name, _, value = pair.partition("=")
         yield name, unquote(value)
 
 
-def open_access(config: Config, config_dir: Path) -> Access:
-    """Read the token file and return who may come in.
-
-    The file has one token a line; several are valid at once, so that a token can be changed without a gap. A relative
-    name is looked for among systemd's credentials, then beside the configuration.
+def open_access(config: Config, config_dir: Path, used_tokens: UsedTokens | None = None) -> Access:
+    """Read the files of tokens and of secrets, and return who may open a stream; without `used_tokens`, none with a call's.
 
     Raises:
-        ConfigError: the file cannot be read or holds no usable token.
+        ConfigError: a file cannot be read or holds nothing usable.
     """
-    return Access(config.path, _read_tokens(config.token_file, config_dir) if config.token_file else [])
+    tokens = (
+        read_secrets("token-file", config.token_file, config_dir, MIN_TOKEN_CHARACTERS) if config.token_file else []
+    )
+    return Access(config.path, tokens, read_signers(config, config_dir), config.token_leeway_seconds, used_tokens)
+
+
+def read_signers(config: Config, config_dir: Path) -> list[str]:
+    """Return the secrets that sign tokens, of which the first signs new ones.
+
+    Raises:
+        ConfigError: their file cannot be read or holds nothing usable.
+    """
+    if not config.token_secret_file:
+        return []
+    return read_secrets("token-secret-file", config.token_secret_file, config_dir, MIN_SECRET_CHARACTERS)
 
 
 def refuse_exposure(access: Access, config: Config, host: str) -> None:
@@ -94,26 +144,9 @@ def refuse_exposure(access: Access, config: Config, host: str) -> None:
         return
     msg = (
         f"host: {host} can be reached from other machines, and anybody who finds it could use it: "
-        "set token-file, or allow-unauthenticated = true where something in front keeps strangers out"
+        "set token-file or token-secret-file, or allow-unauthenticated = true where something in front keeps strangers out"
     )
     raise ConfigError(msg)
-
-
-def _read_tokens(name: str, config_dir: Path) -> list[str]:
-    credentials = os.environ.get("CREDENTIALS_DIRECTORY")
-    places = [Path(credentials)] if credentials else []
-    file = next((place / name for place in places if (place / name).exists()), config_dir / name)
-    try:
-        lines = file.read_text("utf-8-sig").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
-        msg = f"token-file: {file}: {reason}"
-        raise ConfigError(msg) from None
-    tokens = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
-    if not tokens or any(len(token) < MIN_TOKEN_CHARACTERS for token in tokens):
-        msg = f"token-file: {file} holds one token a line, each of at least {MIN_TOKEN_CHARACTERS} characters"
-        raise ConfigError(msg)
-    return tokens
 
 
 def _is_loopback(host: str) -> bool:

@@ -25,3 +25,6 @@ def make_headers(content_type: str, body: bytes) -> Headers:
 
 
 METHOD_NOT_ALLOWED = answer(http.HTTPStatus.METHOD_NOT_ALLOWED, Allow="GET")
+
+TRY_AGAIN = answer(http.HTTPStatus.SERVICE_UNAVAILABLE, Retry_After="1")
+"""No place, or no time, for another call right now."""

@@ -1,11 +1,13 @@
 """The listener: the one `websockets.serve` loop.
 
-With `connection` and `answers`, the only modules of the server that know the library. Decides on each request before the upgrade, and hands those that are admitted to their actor.
+With `connection`, `doorway` and `answers`, the only modules of the server that know the library. Decides on each request before the upgrade, and hands those that are admitted to their actor.
 """
 
 import asyncio
 import http
+import logging
 import socket
+import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
@@ -17,14 +19,16 @@ from websockets.http11 import Request, Response
 from smartflo_bridge.calls.peer import Peer
 from smartflo_bridge.calls.registry import Registry
 from smartflo_bridge.config import Config
+from smartflo_bridge.log import line
 from smartflo_bridge.server.access import Access, Verdict
-from smartflo_bridge.server.answers import METHOD_NOT_ALLOWED, answer, make_headers
-from smartflo_bridge.server.connection import CLOSE_SECONDS, GuardedConnection, WebSocketPeer
+from smartflo_bridge.server.admission import Admission
+from smartflo_bridge.server.answers import METHOD_NOT_ALLOWED, TRY_AGAIN, answer, make_headers
+from smartflo_bridge.server.connection import CLOSE_SECONDS, MAX_MESSAGE_BYTES, GuardedConnection, WebSocketPeer
+from smartflo_bridge.server.doorway import Doorway
+from smartflo_bridge.server.resolver import Resolver
 from smartflo_bridge.server.sockets import BACKLOG
 from smartflo_bridge.server.status import HEALTH_PATH, Status
-
-MAX_MESSAGE_BYTES = 64 * 1024
-"""A media message has 1.2 kB; reliability, section 8: `max_size`."""
+from smartflo_bridge.server.tokens import CallToken
 
 WRITE_LIMIT_BYTES = 16 * 1024
 """About 1.3 s of 100 ms messages; reliability, section 8: `write_limit`."""
@@ -32,13 +36,33 @@ WRITE_LIMIT_BYTES = 16 * 1024
 ABORT_SECONDS = 1.0
 """How long aborted connections may take to be gone: it is one turn of the loop, and the handlers' last words."""
 
+_log = logging.getLogger(__name__)
+
 
 class Gate:
-    """Decides on a request before its connection becomes a WebSocket."""
+    """Decides on a request before its connection becomes a WebSocket.
 
-    def __init__(self, access: Access, status: Status, *, refuses_after_upgrade: bool) -> None:
+    Args:
+        access: to the stream: who may come in.
+        admission: how many may.
+        status: of the daemon.
+        resolver: the dynamic endpoint, if there is one.
+        refuses_after_upgrade: whether one without a valid token gets a close code instead of an HTTP status.
+    """
+
+    def __init__(
+        self,
+        access: Access,
+        admission: Admission,
+        status: Status,
+        resolver: Resolver | None = None,
+        *,
+        refuses_after_upgrade: bool,
+    ) -> None:
         self._access = access
+        self.admission = admission
         self._status = status
+        self._resolver = resolver
         self._refuses_after_upgrade = refuses_after_upgrade
 
     def __call__(self, connection: ServerConnection, request: Request) -> Response | None:
@@ -48,16 +72,37 @@ class Gate:
         if request.path.partition("?")[0] == HEALTH_PATH:
             return Response(200, "OK", make_headers("application/json", body := self._status.report()), body)
         verdict = self._access.judge(request.path)
-        if verdict is Verdict.NOT_FOUND:
-            return answer(http.HTTPStatus.NOT_FOUND)
-        if verdict is Verdict.UNAUTHORISED and not self._refuses_after_upgrade:
-            return answer(http.HTTPStatus.UNAUTHORIZED)
-        if self._status.registry.is_full:
-            return answer(http.HTTPStatus.SERVICE_UNAVAILABLE, Retry_After="1")
+        refusal = self._refusal(verdict)
+        if refusal is None and not self.admission.admits_call(asyncio.get_running_loop().time()):
+            refusal = TRY_AGAIN
+        if refusal is None and isinstance(verdict, CallToken):
+            # Last, so that a request that is refused for another reason can come again with its token.
+            verdict = self._access.use(verdict)
+            refusal = self._refusal(verdict)
+        is_refused = verdict is Verdict.UNAUTHORISED
         if isinstance(connection, GuardedConnection):
-            connection.is_refused = verdict is Verdict.UNAUTHORISED
-            connection.admit()
-        return None
+            if is_refused or refusal is TRY_AGAIN:
+                client = self.admission.client_of(connection.address, request.headers.get_all("X-Forwarded-For"))
+                _log.debug(line("stream refused", client=client, why="token" if is_refused else "too many"))
+            if refusal is None:
+                connection.is_refused = is_refused
+                connection.admit()
+        return refusal
+
+    def open_doorway(self) -> Doorway:
+        """Return where a new connection comes in."""
+        return Doorway(self._resolver)
+
+    def _refusal(self, verdict: Verdict | CallToken) -> Response | None:
+        match verdict:
+            case Verdict.NOT_FOUND:
+                return answer(http.HTTPStatus.NOT_FOUND)
+            case Verdict.UNAUTHORISED if not self._refuses_after_upgrade:
+                return answer(http.HTTPStatus.UNAUTHORIZED)
+            case Verdict.UNKNOWN:
+                return TRY_AGAIN
+            case _:
+                return None
 
 
 class Listener:
@@ -91,13 +136,21 @@ class Listener:
 
 
 async def open_listener(
-    sock: socket.socket, gate: Gate, config: Config, registry: Registry, run: Callable[[Peer], Awaitable[object]]
+    sock: socket.socket,
+    gate: Gate,
+    config: Config,
+    registry: Registry,
+    run: Callable[[Peer], Awaitable[object]],
+    *,
+    tls: ssl.SSLContext | None = None,
 ) -> Listener:
     """Serve calls on a listening socket; `run` is given the peer of each admitted connection."""
 
     async def serve_call(connection: ServerConnection) -> None:
+        assert isinstance(connection, GuardedConnection)
         peer = WebSocketPeer(connection)
-        if isinstance(connection, GuardedConnection) and connection.is_refused:
+        if connection.is_refused:
+            connection.ignore()
             await peer.close(1008, "no valid token")
             return
         task = asyncio.current_task()
@@ -111,12 +164,16 @@ async def open_listener(
     guarded: Any = partial(
         GuardedConnection,
         registry=registry,
+        admission=gate.admission,
+        open_doorway=gate.open_doorway,
         write_deadline_seconds=config.write_deadline_seconds,
         ping_seconds=config.ping_seconds,
+        fast_frames=config.fast_frames,
     )
     server = await serve(
         serve_call,
         sock=sock,
+        ssl=tls,  # whose handshake has as long as the WebSocket's
         backlog=BACKLOG,
         process_request=gate,
         create_connection=guarded,

@@ -8,11 +8,13 @@ import logging
 import signal
 import socket
 import threading
-from collections.abc import AsyncIterator, Awaitable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Coroutine, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from smartflo_bridge.agents.lookup import Agent
 from smartflo_bridge.calls.actor import run_call
 from smartflo_bridge.calls.home import Handler, HandlerLoop
 from smartflo_bridge.calls.registry import Registry
@@ -24,13 +26,15 @@ from smartflo_bridge.config import Config
 from smartflo_bridge.core.errors import ConfigError
 from smartflo_bridge.handlers.lookup import BUILT_IN, find_handler
 from smartflo_bridge.log import line
-from smartflo_bridge.server.access import Access, open_access, refuse_exposure
+from smartflo_bridge.server.access import Access, refuse_exposure
 from smartflo_bridge.server.connection import CLOSE_SECONDS
-from smartflo_bridge.server.listener import Gate, Listener, open_listener
+from smartflo_bridge.server.entrance import open_entrance
+from smartflo_bridge.server.listener import Listener, open_listener
 from smartflo_bridge.server.notify import fed_watchdog, notify
 from smartflo_bridge.server.sockets import inherited_socket, listening_socket
 from smartflo_bridge.server.stalls import StallFinder, WatchedLoop
 from smartflo_bridge.server.status import Status, open_probe_port
+from smartflo_bridge.server.tls import Certificate
 
 PARTING_SECONDS = CLOSE_SECONDS + 1
 """How long cut calls have to end before their connections are aborted."""
@@ -53,12 +57,12 @@ class StopRequests:
         self.skips_lame_duck = is_interactive
         self.stop.set()
 
-    def listen_to_signals(self) -> None:
-        """SIGTERM and SIGINT ask to stop. SIGHUP, of a terminal that closes or a reload that does not exist, asks nothing."""
+    def listen_to_signals(self, certificate: Certificate | None) -> None:
+        """SIGTERM and SIGINT ask to stop. SIGHUP, which is also a closing terminal's, asks for the newest certificate at most."""
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self.request)
         loop.add_signal_handler(signal.SIGINT, lambda: self.request(is_interactive=True))
-        loop.add_signal_handler(signal.SIGHUP, lambda: _log.info("SIGHUP ignored: a new configuration needs a restart"))
+        loop.add_signal_handler(signal.SIGHUP, certificate.reload if certificate else _ignore_reload)
 
     async def wait_unless_hurried(self, condition: Awaitable[object], seconds: float) -> None:
         """Wait for a condition, at most so long, and no longer once we are to hurry."""
@@ -66,6 +70,10 @@ class StopRequests:
         await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         for wait in waits:
             wait.cancel()
+
+
+def _ignore_reload() -> None:
+    _log.info("SIGHUP ignored: a new configuration needs a restart")
 
 
 @dataclass
@@ -76,11 +84,14 @@ class Service:
         registry: its live calls.
         port: that calls come in on.
         health_port: for probes.
+        certificate: that it shows, if it speaks TLS.
+        requests: what was asked of it.
     """
 
     registry: Registry
     port: int
     health_port: int
+    certificate: Certificate | None = None
     requests: StopRequests = field(default_factory=StopRequests)
 
 
@@ -88,7 +99,7 @@ async def run_service(config: Config, config_dir: Path, handler: Handler | None 
     """Serve until a signal asks to stop, and then until the drain is over. For `handler` see `serving`."""
     with fed_watchdog():  # also while we drain: a loop that turns is not to be killed
         async with serving(config, config_dir, handler) as service:
-            service.requests.listen_to_signals()
+            service.requests.listen_to_signals(service.certificate)
             notify("READY=1")
             await service.requests.stop.wait()
 
@@ -100,14 +111,14 @@ async def serving(config: Config, config_dir: Path, handler: Handler | None = No
     Raises:
         ConfigError: something in the configuration cannot work here.
     """
-    access = open_access(config, config_dir)
-    is_built_in = handler is None and config.handler in BUILT_IN
-    chosen = handler or find_handler(config.handler)
+    agent = Agent(config.agent, config_dir) if config.agent and handler is None else None
+    is_built_in = handler is None and config.handler in BUILT_IN  # as it is with an agent
+    chosen = handler or (agent.open() if agent else find_handler(config.handler))
     registry = Registry(config.max_calls)
-    status = Status(registry)
+    entrance = open_entrance(config, config_dir, registry)
     captures = _capture_writer(config)
-    recordings = RecordingWriter(Path(config.record_dir)) if config.record_dir else None
-    call_sock, health_sock = _open_sockets(config, access)
+    recordings = _recording_writer(config)
+    call_sock, health_sock = _open_sockets(config, entrance.access)
     home = HandlerLoop.main() if is_built_in else HandlerLoop.in_thread()
 
     def open_taps() -> Sequence[Tap]:
@@ -119,32 +130,36 @@ async def serving(config: Config, config_dir: Path, handler: Handler | None = No
         home=home,
         registry=registry,
         inbound_seconds=config.inbound_seconds,
-        recent_seconds=config.recent_audio_seconds,
+        recent_seconds=0.0 if is_built_in else config.recent_audio_seconds,  # ours never ask for it
         grace_seconds=config.handler_grace_seconds,
         open_taps=open_taps,
     )
-    gate = Gate(access, status, refuses_after_upgrade=config.refuse_with == "1008")
-    listener = await open_listener(call_sock, gate, config, registry, lambda peer: run_call(peer, setup))
+    tls = entrance.certificate.context if entrance.certificate else None
+    listener = await open_listener(
+        call_sock, entrance.gate, config, registry, lambda peer: run_call(peer, setup), tls=tls
+    )
     probes = await open_probe_port(health_sock)
-    service = Service(registry, call_sock.getsockname()[1], health_sock.getsockname()[1])
+    service = Service(registry, call_sock.getsockname()[1], health_sock.getsockname()[1], entrance.certificate)
     _log.info(
         line(
             "listening",
             address=f"{config.host}:{service.port}",
             path=config.path,
+            tls="yes" if tls else None,
             health_port=service.health_port,
-            handler=config.handler if handler is None else "given",
+            handler=_name_of_handler(config, agent) if handler is None else "given",
         )
     )
     finder = _stall_finder(home)
     try:
         with finder.watching():
             try:
-                yield service
+                with _doing(entrance.chores()):
+                    yield service
             finally:
-                await _stop(config, service, status, listener, probes)
+                await _stop(config, service, entrance.status, listener, probes)
     finally:
-        if not home.stop(1.0):
+        if not home.stop(1.0) or not (agent is None or agent.close(1.0)):
             _log.warning("a handler blocks its thread; it is left alone")
         for writer in (captures, recordings):
             if writer is not None:
@@ -159,6 +174,21 @@ def _stall_finder(home: HandlerLoop) -> StallFinder:
     return StallFinder(*loops)
 
 
+def _name_of_handler(config: Config, agent: Agent | None) -> str:
+    return config.handler if agent is None else f"agent:{agent.kind}"
+
+
+@contextmanager
+def _doing(chores: Iterable[Coroutine[Any, Any, None]]) -> Iterator[None]:
+    """Run what never ends beside what happens inside the context."""
+    tasks = [asyncio.get_running_loop().create_task(chore) for chore in chores]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
 def _capture_writer(config: Config) -> CaptureWriter | None:
     if not config.capture_dir:
         return None
@@ -169,6 +199,10 @@ def _capture_writer(config: Config) -> CaptureWriter | None:
         keep_days=config.capture_keep_days,
         compresses=config.capture_compress,
     )
+
+
+def _recording_writer(config: Config) -> RecordingWriter | None:
+    return RecordingWriter(Path(config.record_dir), keep_days=config.record_keep_days) if config.record_dir else None
 
 
 def _open_sockets(config: Config, access: Access) -> tuple[socket.socket, socket.socket]:

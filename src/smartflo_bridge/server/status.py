@@ -10,6 +10,8 @@ import socket
 import msgspec
 
 from smartflo_bridge.calls.registry import Registry
+from smartflo_bridge.server.admission import Admission
+from smartflo_bridge.server.loop_lag import LoopLag
 from smartflo_bridge.version import __version__
 
 HEALTH_PATH = "/health"
@@ -19,6 +21,8 @@ class Status(msgspec.Struct):
     """The daemon's state, as far as outsiders may know it."""
 
     registry: Registry
+    lag: LoopLag
+    admission: Admission
     is_draining: bool = False
 
     def report(self) -> bytes:
@@ -29,6 +33,8 @@ class Status(msgspec.Struct):
                 "calls": len(self.registry),
                 "max_calls": self.registry.max_calls,
                 "calls_served": self.registry.calls_served,
+                "refused": self.admission.refused.total(),
+                "loop_lag_p99_ms": round(self.lag.p99_seconds() * 1000),
                 "version": __version__,
             }
         )

@@ -1,0 +1,65 @@
+"""What is the same for all calls of one agent, in one value."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from smartflo_bridge.agents.dialect import CallFacts, Dialect, Opening
+from smartflo_bridge.agents.line import Network
+from smartflo_bridge.agents.settings import AgentSettings
+from smartflo_bridge.agents.tools import Tools
+from smartflo_bridge.calls.call import Call
+from smartflo_bridge.calls.home import Handler
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LegPlan:
+    """What is the same for all calls of one agent.
+
+    Attributes:
+        kind: its name, for the log.
+        settings: the keys that all kinds have.
+        open_dialect: makes what one connection speaks.
+        network: how it is reached.
+        key: its secret.
+        tools: the user's functions; None for none.
+        may_hang_up: it has a tool to end the call.
+        fallback: takes the call when the agent is lost; None says an apology and ends it.
+        chance: a number from 0 to 1, other each time.
+    """
+
+    kind: str
+    settings: AgentSettings
+    open_dialect: Callable[[Opening], Dialect]
+    network: Network
+    chance: Callable[[], float]
+    key: str = ""
+    tools: Tools | None = None
+    may_hang_up: bool = False
+    fallback: Handler | None = None
+
+
+def facts_of(call: Call) -> CallFacts:
+    """Return all that is known of a call: for the user's own functions."""
+    return CallFacts(
+        stream_sid=call.stream_sid,
+        call_sid=call.call_sid,
+        account_sid=call.account_sid,
+        direction=call.direction,
+        from_number=call.from_number,
+        to_number=call.to_number,
+        custom_parameters=call.custom_parameters,
+    )
+
+
+def facts_allowed(facts: CallFacts, settings: AgentSettings) -> CallFacts:
+    """Return what the service may know of a call."""
+    allowed = {name: facts.custom_parameters[name] for name in settings.parameters if name in facts.custom_parameters}
+    return CallFacts(
+        stream_sid=facts.stream_sid,
+        call_sid=facts.call_sid,
+        account_sid=facts.account_sid,
+        direction=facts.direction,
+        from_number=facts.from_number if settings.numbers else None,
+        to_number=facts.to_number if settings.numbers else None,
+        custom_parameters=allowed,
+    )

@@ -1,0 +1,291 @@
+"""A leg's connection over real sockets on loopback: what keeps it from its service is named, and nothing hangs."""
+
+import asyncio
+import http
+import ssl
+import subprocess
+import time
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from websockets.asyncio.server import ServerConnection, serve
+
+from smartflo_bridge.agents import connection as module
+from smartflo_bridge.agents.connection import Closed, DialError, dial
+from smartflo_bridge.agents.dialect import Endpoint, HttpRequest
+from smartflo_bridge.agents.http import MAX_BODY_BYTES, ask
+
+SECRET = "sk-very-secret-0123456789"
+
+
+def port_of(server) -> int:
+    """Return where a server listens."""
+    return server.sockets[0].getsockname()[1]
+
+
+@asynccontextmanager
+async def answering(status: int, headers: dict[str, str] | None = None):
+    """Refuse every upgrade with a status; yield the URL."""
+
+    def refuse(connection: ServerConnection, request):
+        response = connection.respond(http.HTTPStatus(status), "no\n")
+        for name, value in (headers or {}).items():
+            response.headers[name] = value
+        return response
+
+    async def never(connection: ServerConnection) -> None:
+        raise AssertionError
+
+    async with serve(never, "127.0.0.1", 0, process_request=refuse) as server:
+        yield f"ws://127.0.0.1:{port_of(server)}/"
+
+
+async def refused(url: str, seconds: float = 2.0) -> DialError:
+    """Dial, and return why it did not work."""
+    with pytest.raises(DialError) as caught:
+        await dial(Endpoint(url, {"Authorization": f"Bearer {SECRET}"}), seconds)
+    assert SECRET not in repr(caught.value)
+    assert "127.0.0.1" not in str(caught.value)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("status", "may_retry", "words"),
+    [
+        (401, False, "401, so the key is not valid"),
+        (403, False, "403"),
+        (404, False, "404, so the URL is wrong"),
+        (429, True, "429"),
+        (500, True, "500"),
+        (503, True, "503"),
+        (302, False, "302, a redirect, which is not followed"),
+    ],
+)
+def test_a_refusal_is_named(status, may_retry, words):
+    """By its status; only what may change is worth another try; a redirect is not followed, wherever it leads."""
+
+    async def main() -> DialError:
+        followed: list[ServerConnection] = []
+
+        async def other(connection: ServerConnection) -> None:
+            followed.append(connection)
+
+        async with serve(other, "127.0.0.1", 0) as elsewhere:
+            headers = {"Location": f"ws://127.0.0.1:{port_of(elsewhere)}/", "Retry-After": "7"}
+            async with answering(status, headers) as url:
+                error = await refused(url)
+        assert not followed
+        return error
+
+    error = asyncio.run(main())
+    assert (error.may_retry, error.retry_after_seconds) == (may_retry, 7.0)
+    assert words in str(error)
+
+
+def test_nobody_there():
+    """A closed port, a name that does not exist, a server that never answers the upgrade, and one that speaks no HTTP."""
+
+    async def main() -> list[DialError]:
+        errors = []
+
+        async def wait(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.read()
+            writer.close()
+
+        async with await asyncio.start_server(wait, "127.0.0.1", 0) as server:
+            port = port_of(server)
+            errors.append(await refused(f"ws://127.0.0.1:{port}/", 0.3))
+        errors.append(await refused(f"ws://127.0.0.1:{port}/"))
+        errors.append(await refused("ws://nobody.invalid/"))
+
+        async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(b"SSH-2.0-none\r\n\r\n")
+            writer.close()
+
+        async with await asyncio.start_server(talk, "127.0.0.1", 0) as server:
+            errors.append(await refused(f"ws://127.0.0.1:{port_of(server)}/"))
+        return errors
+
+    silent, closed, unknown, foreign = asyncio.run(main())
+    assert str(silent) == "it did not answer in time"
+    assert "refused" in str(closed)
+    assert "name" in str(unknown)
+    assert str(foreign) == "it is no WebSocket server"
+    assert all(error.may_retry for error in (silent, closed, unknown, foreign))
+
+
+def certificate(folder: Path) -> ssl.SSLContext:
+    """Return a server's context with a certificate that nobody vouches for."""
+    key, crt = folder / "key.pem", folder / "crt.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost"]
+    subprocess.run([*command, "-keyout", key, "-out", crt], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(crt, key)
+    return context
+
+
+def test_a_certificate_is_checked(tmp_path):
+    """One that nobody vouches for is refused, in words, and not tried again; so is a port without TLS."""
+
+    async def main() -> list[DialError]:
+        async def never(connection: ServerConnection) -> None:
+            raise AssertionError
+
+        async with serve(never, "127.0.0.1", 0, ssl=certificate(tmp_path)) as server:
+            untrusted = await refused(f"wss://127.0.0.1:{port_of(server)}/")
+        async with answering(404) as url:
+            return [untrusted, await refused(url.replace("ws:", "wss:"))]
+
+    untrusted, plain = asyncio.run(main())
+    assert str(untrusted).startswith("its certificate is not valid: self-signed certificate")
+    assert not untrusted.may_retry
+    assert str(plain) in ("it does not speak TLS", "it cannot be reached: ConnectionResetError")
+
+
+def test_messages_and_closes_arrive():
+    """Text as text, binary as binary; a close with its code, a death without one."""
+
+    async def main() -> None:
+        async def answer(connection: ServerConnection) -> None:
+            assert connection.request is not None
+            assert connection.request.headers["Authorization"] == f"Bearer {SECRET}"
+            async for message in connection:
+                if message == "close":
+                    await connection.close(4001, "enough")
+                elif message == "die":
+                    connection.transport.abort()
+                else:
+                    await connection.send(message)
+
+        async with serve(answer, "127.0.0.1", 0) as server:
+            endpoint = Endpoint(f"ws://127.0.0.1:{port_of(server)}/", {"Authorization": f"Bearer {SECRET}"})
+            for last, expected in (("close", Closed(4001, "enough")), ("die", Closed())):
+                line = await dial(endpoint, 2.0)
+                for message in ("text", b"binary"):
+                    assert await line.send(message)
+                    assert await line.recv() == message
+                await line.send(last)
+                assert await line.recv() == expected
+                assert await line.recv() == expected
+                assert not await line.send("more")
+                await line.close()
+
+    asyncio.run(main())
+
+
+def test_messages_of_one_write_are_messages_still():
+    """Of every form that a length has, text beyond ASCII too, in order; each masked with a key of its own."""
+    sizes = [0, 1, 125, 126, 65_535, 65_536, 300_000]
+    messages = [*("é" * (size // 2) + "x" * (size % 2) for size in sizes), *(bytes(size) for size in sizes)]
+
+    async def main() -> None:
+        async def answer(connection: ServerConnection) -> None:
+            async for message in connection:
+                heard.append(message)
+                if len(heard) == len(messages):
+                    await connection.close()
+
+        heard: list[str | bytes] = []
+        async with serve(answer, "127.0.0.1", 0) as server:
+            line = await dial(Endpoint(f"ws://127.0.0.1:{port_of(server)}/"), 2.0)
+            assert await line.send(*messages)
+            assert await line.recv() == Closed(1000)
+            assert heard == messages
+            await line.close()
+
+    asyncio.run(main())
+    assert len({module.client_frame("x" * 200) for _ in range(20)}) == 20
+
+
+def test_no_proxy_of_the_environment_is_used(monkeypatch):
+    """Whatever the environment says: the library would obey it."""
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9/")
+    monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:9/")
+
+    async def main() -> None:
+        async def answer(connection: ServerConnection) -> None:
+            await connection.wait_closed()
+
+        async with serve(answer, "127.0.0.1", 0) as server:
+            line = await dial(Endpoint(f"ws://127.0.0.1:{port_of(server)}/"), 2.0)
+            await line.close()
+
+    asyncio.run(main())
+
+
+def test_a_service_that_stops_reading_is_cut(monkeypatch):
+    """Within the write deadline, with little memory; closing it takes no second either."""
+    monkeypatch.setattr(module, "WRITE_DEADLINE_SECONDS", 0.5)
+
+    async def main() -> None:
+        async def deaf(connection: ServerConnection) -> None:
+            connection.transport.pause_reading()
+            await gone.wait()
+
+        gone = asyncio.Event()
+        async with serve(deaf, "127.0.0.1", 0) as server:
+            line = await dial(Endpoint(f"ws://127.0.0.1:{port_of(server)}/"), 2.0)
+            began, sent = time.monotonic(), 0
+            async with asyncio.timeout(10):
+                while await line.send(bytes(16_000)):
+                    sent += 16_000
+            assert sent < 8_000_000
+            waited = time.monotonic() - began
+            began = time.monotonic()
+            await line.close()
+            assert time.monotonic() - began < 1.0
+            assert waited < 5
+            gone.set()
+            for connection in server.connections:
+                connection.transport.abort()
+
+    asyncio.run(main())
+
+
+def test_a_request_before_dialling():
+    """The body comes back; a refusal, a redirect, an endless answer and a silent server are named as on the WebSocket."""
+
+    async def main() -> None:
+        requests: list[bytes] = []
+        answers = {
+            b"/ok": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}",
+            b"/no": b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n",
+            b"/busy": b"HTTP/1.1 429 Busy\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n",
+            b"/moved": b"HTTP/1.1 302 Found\r\nLocation: /ok\r\nContent-Length: 0\r\n\r\n",
+            b"/long": b"HTTP/1.1 200 OK\r\n\r\n" + bytes(MAX_BODY_BYTES + 1),
+            b"/garbage": b"what?\r\n\r\n",
+        }
+
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            request = await reader.readuntil(b"\r\n\r\n")
+            requests.append(request)
+            path = request.split(b" ")[1]
+            if path in answers:
+                writer.write(answers[path])
+            else:
+                await reader.read()
+            writer.close()
+
+        async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+            url = f"http://127.0.0.1:{port_of(server)}"
+            assert await ask(HttpRequest(f"{url}/ok", {"X-Key": SECRET}, b"{}"), 2.0) == b"{}"
+            assert requests[0].startswith(b"POST /ok ")
+            assert f"x-key: {SECRET}".encode() in requests[0].lower()
+            found = {}
+            for path in ("no", "busy", "moved", "long", "garbage", "silent"):
+                with pytest.raises(DialError) as caught:
+                    await ask(HttpRequest(f"{url}/{path}", {"X-Key": SECRET}), 0.5)
+                assert SECRET not in str(caught.value)
+                found[path] = (str(caught.value), caught.value.may_retry)
+        assert found == {
+            "no": ("it answered with HTTP status 401, so the key is not valid", False),
+            "busy": ("it answered with HTTP status 429", True),
+            "moved": ("it answered with HTTP status 302, a redirect, which is not followed", False),
+            "long": (f"it answered with more than {MAX_BODY_BYTES} bytes", False),
+            "garbage": ("it cannot be reached over HTTP", True),
+            "silent": ("it did not answer in time", True),
+        }
+        assert len(requests) == 7
+
+    asyncio.run(main())
