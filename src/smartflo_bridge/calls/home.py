@@ -49,6 +49,13 @@ class HandlerLoop:
         """True if handlers share the loop with the calls' actors."""
         return self._thread is None
 
+    @property
+    def thread(self) -> tuple[asyncio.AbstractEventLoop, int] | None:
+        """The loop and the number of the thread that handlers run on; None if they share the main loop."""
+        if self._thread is None or self._thread.ident is None:
+            return None
+        return self._loop, self._thread.ident
+
     def post(self, function: Callable[..., object], *args: object) -> None:
         """Call a function on the handlers' loop, soon, and after what was posted before."""
         if self._thread is None:
