@@ -36,6 +36,8 @@ def extras(model: object, path: str = "") -> list[str]:
 class ServiceEnd(Protocol):
     """A service's end of a connection."""
 
+    path: str
+
     def say(self, message: Message) -> None: ...
 
     async def hear(self) -> Message | None: ...
@@ -56,6 +58,9 @@ class Played:
         piece_bytes: sent at once, of that.
         calls: functions that it calls instead of speaking, with their arguments: one a turn.
     """
+
+    connections = 1
+    """That make a line to it."""
 
     def __init__(
         self, speech: bytes, *, piece_bytes: int = 2000, calls: tuple[tuple[str, dict[str, Any]], ...] = ()

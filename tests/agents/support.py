@@ -11,6 +11,7 @@ import random
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 from websockets.asyncio.server import ServerConnection, broadcast
 from websockets.exceptions import ConnectionClosed
@@ -31,6 +32,7 @@ class MemoryConnection:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
+        self.path = urlsplit(endpoint.url).path
         self.sent: list[Message] = []
         self.is_closed = False
         self.closed_at: float | None = None
@@ -188,6 +190,8 @@ class SocketConnection:
     """The service's end of a real connection, with the methods of a `MemoryConnection` that a played service uses."""
 
     def __init__(self, connection: ServerConnection) -> None:
+        assert connection.request is not None
+        self.path = urlsplit(connection.request.path).path
         self._connection = connection
         self._closing: asyncio.Task[None] | None = None
 

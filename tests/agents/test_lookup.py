@@ -2,6 +2,7 @@
 
 import asyncio
 import builtins
+import threading
 
 import msgspec
 import pytest
@@ -11,6 +12,7 @@ from smartflo_bridge.agents.kinds import KINDS, agent_settings
 from smartflo_bridge.agents.lookup import Agent
 from smartflo_bridge.cli.main import main
 from smartflo_bridge.core.errors import ConfigError
+from smartflo_bridge.tables import ConfigKeyError
 
 KEY = "sk-very-secret-0123456789"
 RAW = {"kind": "raw", "url": "ws://localhost:9/"}
@@ -31,6 +33,8 @@ def test_each_kind_has_defaults_that_work(tmp_path):
     for name, kind in KINDS.items():
         required = [field.name for field in msgspec.structs.fields(kind.settings) if field.required]
         needed = {field.replace("_", "-"): "wss://example.org/" for field in required}
+        if "answer" in needed:
+            needed["answer"] = "agents.answers:repeat"
         if kind.settings.needs_key:
             needed["key-file"] = "key"
         assert Agent(agent_settings({"kind": name, **needed}), tmp_path).kind == name
@@ -127,3 +131,31 @@ def test_check_config_shows_the_agent_without_its_key(tmp_path, capsys):
     assert '[agent.fallback-agent]\nkind = "raw"\n' in said
     assert "handler =" not in said
     assert KEY not in said
+
+
+def test_a_function_that_cannot_answer(tmp_path):
+    """Not named as one, not there, or not one."""
+    (tmp_path / "key").write_text(KEY)
+    table = {"kind": "sarvam", "key-file": "key"}
+    with pytest.raises(ConfigKeyError, match="answer"):
+        agent_settings({**table, "answer": "repeat"})
+    missing = mistake(tmp_path, **table, answer="agents.answers:nobody")
+    assert missing == "agent.answer = 'agents.answers:nobody': agents.answers has no 'nobody'"
+    assert mistake(tmp_path, **table, answer="agents.answers:HANG_UP").startswith("agent.answer names an `async def`")
+
+
+def test_a_function_that_answers_has_a_thread(tmp_path):
+    """Which ends with the agent."""
+    (tmp_path / "key").write_text(KEY)
+
+    async def main() -> None:
+        before = threading.active_count()
+        agent = Agent(
+            agent_settings({"kind": "sarvam", "key-file": "key", "answer": "agents.answers:repeat"}), tmp_path
+        )
+        agent.open()
+        assert threading.active_count() == before + 1
+        assert agent.close(1.0)
+        assert threading.active_count() == before
+
+    asyncio.run(main())

@@ -26,6 +26,7 @@ PAGES = {path.stem: f"docs/agents/{path.name}" for path in (ROOT / "docs" / "age
 BLOCKS = [block for document in ("docs/agents.md", *PAGES.values()) for block in blocks_of(document)]
 TABLES = [block for block in BLOCKS if block.language == "toml"]
 CODE = next(block for block in BLOCKS if block.language == "python")
+FLORA = next(block for block in blocks_of("docs/agents/sarvam.md") if block.language == "python")
 
 
 @pytest.mark.parametrize("block", TABLES, ids=str)
@@ -34,6 +35,7 @@ def test_each_table_is_a_configuration_that_works(
 ) -> None:
     """With the files that it names."""
     (tmp_path / "orders.py").write_text(CODE.text)
+    (tmp_path / "flora.py").write_text(FLORA.text)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     for name in re.findall(r'key-file = "(.+?)"', block.text):
@@ -74,6 +76,19 @@ def test_the_tools_are_tools() -> None:
     program = f"{CODE.text}\nfrom smartflo_bridge.agents.tools import Function\n{show}"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=20)
     assert "the order's number" in done.stdout
+
+
+def test_the_function_that_answers_answers() -> None:
+    """The example is one that Sarvam's agent can be given; it repeats, and hangs up."""
+    program = f"""{FLORA.text}
+import asyncio
+from smartflo_bridge.agents.answering import checked_answer
+async def ask(said):
+    return [text async for text in checked_answer(answer)(said, CallFacts("MZ1"), [])]
+print(asyncio.run(ask("Roses")), asyncio.run(ask("Bye!"))[-1] == HANG_UP)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=20)
+    assert done.stdout == "['You said: ', 'Roses'] True\n"
 
 
 def test_the_messages_of_the_raw_leg_are_those_of_the_code() -> None:

@@ -40,7 +40,7 @@ smartflo toml mine polite py conftest stream token wav wave ulaw json README CHA
 callId fromNumber toNumber call_id customer_number api_key caller_id customer_ring_timeout wss_url customParameters
 accountSid callSid streamSid sequenceNumber mediaFormat sampleRate bitRate bitDepth
 customParameters TwilioFrameSerializer Authorization Bearer the key X Twilio Signature parrot heard_ms dtmf
-turnComplete UserStartedSpeaking playback_clear_buffer from to temporaryTool hangUp
+turnComplete UserStartedSpeaking playback_clear_buffer from to hangUp target_language_code
 ProtobufFrameSerializer PipelineParams InputDTMFFrame add_wav_header
 SingleClientWebsocketServerTransport FastAPIWebsocketTransport audio_in_sample_rate audio_out_sample_rate
 Ctrl Upgrade Connection Origin WEBSOCKETS_MAX_LINE_LENGTH asyncio to_thread time sleep TimeoutStopSec
@@ -153,6 +153,7 @@ def test_each_block_is_run_by_somebody(document: str) -> None:
         "docs/captures.md": {"sh", "toml", "json"},
         "docs/protocol.md": {"json"},
         "docs/raw-leg.md": {"json", "python"},
+        "docs/agents/sarvam.md": {"toml", "python"},
     }
     kinds = {block.language for block in blocks_of(document)}
     assert kinds <= tested.get(document, {"toml"} if document.startswith("docs/agents/") else {"text"})

@@ -70,11 +70,15 @@ class HttpRequest(msgspec.Struct, frozen=True):
 
 
 class Endpoint(msgspec.Struct, frozen=True):
-    """Where a service is dialled. Headers may hold a key: neither is ever logged."""
+    """Where a service is dialled. Headers may hold a key: neither is ever logged.
+
+    `beside` are other connections of the same line, by the names that their messages have: see `beside.Beside`.
+    """
 
     url: str
     headers: dict[str, str] = {}
     subprotocols: tuple[str, ...] = ()
+    beside: dict[str, "Endpoint"] = {}
 
 
 class Dialect:

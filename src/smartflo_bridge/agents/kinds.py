@@ -14,6 +14,8 @@ from smartflo_bridge.agents.openai import OpenAIDialect
 from smartflo_bridge.agents.openai_session import OpenAISettings
 from smartflo_bridge.agents.pipecat import PipecatDialect, PipecatSettings
 from smartflo_bridge.agents.raw import RawDialect, RawSettings
+from smartflo_bridge.agents.sarvam import SarvamDialect
+from smartflo_bridge.agents.sarvam_session import SarvamSettings
 from smartflo_bridge.agents.settings import AgentSettings
 from smartflo_bridge.agents.twilio import TwilioDialect, TwilioSettings
 from smartflo_bridge.agents.ultravox import UltravoxDialect
@@ -37,6 +39,7 @@ KINDS: dict[str, Kind] = {
     "deepgram": Kind(DeepgramSettings, DeepgramDialect),
     "pipecat": Kind(PipecatSettings, PipecatDialect),
     "ultravox": Kind(UltravoxSettings, UltravoxDialect),
+    "sarvam": Kind(SarvamSettings, SarvamDialect),
 }
 
 

@@ -9,6 +9,7 @@ import asyncio
 import logging
 from contextlib import suppress
 
+from smartflo_bridge.agents.answering import FUNCTION
 from smartflo_bridge.agents.connection import DialError
 from smartflo_bridge.agents.conversation import After, Conversation
 from smartflo_bridge.agents.dialect import Opening
@@ -137,7 +138,10 @@ class _Leg:
             self._dials += 1
             try:
                 line = await open_line(
-                    plan.network, plan.open_dialect(opening), min(OPEN_SECONDS, retries.left_seconds(began))
+                    plan.network,
+                    plan.open_dialect(opening),
+                    min(OPEN_SECONDS, retries.left_seconds(began)),
+                    {FUNCTION: plan.answering.connect(self._talk.facts)} if plan.answering is not None else {},
                 )
             except DialError as error:
                 if opening.handle is not None and not error.may_retry:  # perhaps the handle is what it does not take

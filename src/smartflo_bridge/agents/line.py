@@ -5,10 +5,11 @@ A leg has one line at a time, and two for a moment when one takes over from anot
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import msgspec
 
+from smartflo_bridge.agents.beside import connect_all
 from smartflo_bridge.agents.connection import Closed, Connection, DialError
 from smartflo_bridge.agents.dialect import Dialect, Endpoint, HttpRequest
 from smartflo_bridge.agents.events import Answer, Failed, HangUpAsked, Ignored, LegEvent, Ready
@@ -132,8 +133,10 @@ class Line:
         return [self._said.popleft() for _ in range(min(len(self._said), MAX_BATCH))]
 
 
-async def open_line(network: Network, dialect: Dialect, timeout_seconds: float) -> Line:
-    """Reach a service, and wait until it is ready.
+async def open_line(
+    network: Network, dialect: Dialect, timeout_seconds: float, connected: Mapping[str, Connection]
+) -> Line:
+    """Reach a service, and wait until it is ready. `connected` is what is beside it, and connected already.
 
     Raises:
         DialError: it is not, in time.
@@ -143,7 +146,8 @@ async def open_line(network: Network, dialect: Dialect, timeout_seconds: float) 
         async with asyncio.timeout(timeout_seconds):
             request = dialect.request()
             answer = None if request is None else await network.ask(request, timeout_seconds)
-            connection = await network.dial(_found(dialect.endpoint(answer)), timeout_seconds)
+            endpoint = _found(dialect.endpoint(answer))
+            connection = await connect_all(network.dial, endpoint, timeout_seconds, connected)
             line = Line(connection, dialect)
             await line.open()
             return line

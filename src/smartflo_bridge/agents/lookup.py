@@ -1,10 +1,11 @@
 """From the configuration's `[agent]` to something that answers calls."""
 
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from smartflo_bridge.agents.answering import Answering, checked_answer
 from smartflo_bridge.agents.connection import dial
 from smartflo_bridge.agents.dialect import CallFacts, Opening
 from smartflo_bridge.agents.http import ask
@@ -12,7 +13,7 @@ from smartflo_bridge.agents.kinds import KINDS, kind_of
 from smartflo_bridge.agents.leg import serve_with
 from smartflo_bridge.agents.line import Network
 from smartflo_bridge.agents.plan import LegPlan
-from smartflo_bridge.agents.settings import AgentSettings, KeySettings, ToolSettings
+from smartflo_bridge.agents.settings import AgentSettings, AnswerSettings, KeySettings, ToolSettings
 from smartflo_bridge.agents.tools import Function, Tools
 from smartflo_bridge.calls.call import Call
 from smartflo_bridge.calls.home import Handler, HandlerLoop
@@ -47,6 +48,7 @@ class Agent:
         self._network = network
         self._key = _key_of(settings, config_dir)
         self._functions = _functions_of(settings)
+        self._answer = _answer_of(settings)
         self.fallback = Agent(settings.fallback_agent, config_dir, network) if settings.fallback_agent else None
         self._home: HandlerLoop | None = None
         self._plan: LegPlan | None = None
@@ -55,10 +57,13 @@ class Agent:
     def open(self) -> Handler:
         """Return the handler that serves calls; on the loop that runs now. `close` ends what it needed."""
         settings = self._settings
-        tools = None
+        tools = answering = None
         if self._functions and isinstance(settings, ToolSettings):
             self._home = HandlerLoop.in_thread()
             tools = Tools(self._functions, self._home, settings.tool_seconds)
+        if self._answer is not None and isinstance(settings, AnswerSettings):
+            self._home = HandlerLoop.in_thread()
+            answering = Answering(self._answer, self._home, settings.function_seconds)
         self._plan = LegPlan(
             kind=self.kind,
             settings=settings,
@@ -67,6 +72,7 @@ class Agent:
             chance=random.random,
             key=self._key,
             tools=tools,
+            answering=answering,
             may_hang_up=isinstance(settings, ToolSettings) and settings.may_hang_up,
             fallback=self.fallback.open() if self.fallback else BUILT_IN.get(settings.fallback),
         )
@@ -113,6 +119,12 @@ def _key_of(settings: AgentSettings, config_dir: Path) -> str:
         msg = f"agent.key-file: {file} holds one line, the key"
         raise ConfigError(msg)
     return lines[0]
+
+
+def _answer_of(settings: AgentSettings) -> Callable[..., object] | None:
+    if not isinstance(settings, AnswerSettings):
+        return None
+    return checked_answer(find_object("agent.answer", settings.answer))
 
 
 def _functions_of(settings: AgentSettings) -> Mapping[str, object]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from smartflo_bridge.agents.answering import Answering
 from smartflo_bridge.agents.dialect import CallFacts, Dialect, Opening
 from smartflo_bridge.agents.line import Network
 from smartflo_bridge.agents.settings import AgentSettings
@@ -22,6 +23,7 @@ class LegPlan:
         network: how it is reached.
         key: its secret.
         tools: the user's functions; None for none.
+        answering: the user's function that answers for a service without a model; None for none.
         may_hang_up: it has a tool to end the call.
         fallback: takes the call when the agent is lost; None says an apology and ends it.
         chance: a number from 0 to 1, other each time.
@@ -34,6 +36,7 @@ class LegPlan:
     chance: Callable[[], float]
     key: str = ""
     tools: Tools | None = None
+    answering: Answering | None = None
     may_hang_up: bool = False
     fallback: Handler | None = None
 

@@ -39,6 +39,18 @@ class KeySettings(AgentSettings, frozen=True, kw_only=True):
     key_file: str = ""
 
 
+class AnswerSettings(KeySettings, frozen=True, kw_only=True):
+    """Without a model: a function of the user's says what is to be said.
+
+    Attributes:
+        answer: `module:function`, an `async def`: see `answering`.
+        function_seconds: how long it may take, to its first text and from each to the next.
+    """
+
+    answer: Annotated[str, Meta(pattern=r"^[^:\s]+:[^:\s]+\Z")]
+    function_seconds: Seconds = 15.0
+
+
 class ToolSettings(KeySettings, frozen=True, kw_only=True):
     """With functions that the agent may call.
 
