@@ -1,6 +1,7 @@
 """The units under `systemd/`: systemd accepts them, they stay hardened, and they agree with the configuration."""
 
 import configparser
+import re
 import shutil
 import subprocess
 import tomllib
@@ -19,17 +20,31 @@ needs_systemd = pytest.mark.skipif(
 )
 
 
-@pytest.fixture
-def units(tmp_path: Path) -> list[Path]:
-    """Copy the units, with a program that exists on this machine in place of the installed daemon."""
+SINGLE = {"smartflo-bridge.service": "smartflo-bridge.service", "smartflo-bridge.socket": "smartflo-bridge.socket"}
+INSTANCES = {
+    "smartflo-bridge@.service": "smartflo-bridge.service",
+    "smartflo-bridge@.service.d/instances.conf": "instances/service.conf",
+    "smartflo-bridge.socket": "smartflo-bridge.socket",
+    "smartflo-bridge.socket.d/instances.conf": "instances/socket.conf",
+}
+"""The two ways to install: what is put where."""
+
+WAYS = {
+    "single": (SINGLE, ["smartflo-bridge.service", "smartflo-bridge.socket"]),
+    "instances": (INSTANCES, ["smartflo-bridge@1.service", "smartflo-bridge@2.service", "smartflo-bridge.socket"]),
+}
+
+
+@pytest.fixture(params=WAYS)
+def units(tmp_path: Path, request: pytest.FixtureRequest) -> list[Path]:
+    """Install the units in a directory, with a program that exists on this machine in place of the daemon; name them."""
     stub = tmp_path / "smartflo-bridge"
     stub.touch(mode=0o755)
-    copies = []
-    for unit in sorted((ROOT / "systemd").iterdir()):
-        copy = tmp_path / unit.name
-        copy.write_text(unit.read_text().replace(PROGRAM, str(stub)))
-        copies.append(copy)
-    return copies
+    files, names = WAYS[request.param]
+    for installed, shipped in files.items():
+        (tmp_path / installed).parent.mkdir(exist_ok=True)
+        (tmp_path / installed).write_text((ROOT / "systemd" / shipped).read_text().replace(PROGRAM, str(stub)))
+    return [tmp_path / name for name in names]
 
 
 def systemd_analyze(*arguments: str | Path) -> str:
@@ -64,8 +79,8 @@ def test_systemd_accepts_the_units(units: list[Path]) -> None:
 @needs_systemd
 def test_the_service_is_confined(units: list[Path]) -> None:
     """The exposure is at most 1.5 of 10; what is left is the network itself."""
-    (service,) = (path for path in units if path.suffix == ".service")
-    systemd_analyze("security", "--offline=true", "--threshold=15", "--no-pager", service)
+    services = [path for path in units if path.suffix == ".service"]
+    systemd_analyze("security", "--offline=true", "--threshold=15", "--no-pager", *services)
 
 
 def test_systemd_waits_for_the_drain() -> None:
@@ -84,3 +99,18 @@ def test_used_tokens_outlive_a_restart() -> None:
     service = unit("smartflo-bridge.service")["Service"]
     assert service["RuntimeDirectory"] == "smartflo-bridge"
     assert (service["RuntimeDirectoryMode"], service["RuntimeDirectoryPreserve"]) == ("0700", "yes")
+
+
+def test_instances_are_installed_as_their_files_say() -> None:
+    """The commands in the first lines put each file where the test above has it, and start what the socket starts."""
+    said = (ROOT / "systemd/instances/service.conf").read_text()
+    put = re.findall(r"^#   install (?:-D )?-m 644 systemd/(\S+) /etc/systemd/system/(\S*)$", said, re.MULTILINE)
+    assert {place or shipped: shipped for shipped, place in put} == INSTANCES
+    assert unit("instances/socket.conf")["Socket"]["Service"].removesuffix(".service") in said.split()
+    assert unit("instances/service.conf")["Service"]["Sockets"] == "smartflo-bridge.socket"
+
+
+def test_instances_are_one_user() -> None:
+    """Or the kernel would not let them share the health port, nor they their files; a dynamic user has the unit's name."""
+    assert unit("instances/service.conf")["Service"]["User"] == "smartflo-bridge"
+    assert unit("smartflo-bridge.service")["Service"]["DynamicUser"] == "yes"

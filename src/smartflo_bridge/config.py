@@ -29,6 +29,7 @@ class Config(SessionSettings, frozen=True, kw_only=True):
     agent: AgentSettings | None = None
     host: Annotated[str, Meta(min_length=1)] = "127.0.0.1"
     port: Port = 8000
+    reuse_port: bool = False
     tls_cert_file: str = ""
     tls_key_file: str = ""
     path: Annotated[str, Meta(pattern=r"^/[A-Za-z0-9._~/-]*\Z")] = "/vendor-stream"

@@ -43,6 +43,7 @@ customParameters TwilioFrameSerializer Authorization Bearer the key X Twilio Sig
 turnComplete UserStartedSpeaking playback_clear_buffer from to hangUp target_language_code
 ProtobufFrameSerializer PipelineParams InputDTMFFrame add_wav_header
 SingleClientWebsocketServerTransport FastAPIWebsocketTransport audio_in_sample_rate audio_out_sample_rate
+SO_REUSEPORT LoadCredential worker_shutdown_timeout terminationGracePeriodSeconds conf
 Ctrl Upgrade Connection Origin WEBSOCKETS_MAX_LINE_LENGTH asyncio to_thread time sleep TimeoutStopSec
 """
 FOREIGN = set(_FOREIGN.split())
@@ -151,6 +152,7 @@ def test_each_block_is_run_by_somebody(document: str) -> None:
     tested = {
         "docs/agents.md": {"toml", "python"},
         "docs/captures.md": {"sh", "toml", "json"},
+        "docs/deployment.md": {"text", "toml"},
         "docs/protocol.md": {"json"},
         "docs/raw-leg.md": {"json", "python"},
         "docs/agents/sarvam.md": {"toml", "python"},

@@ -42,7 +42,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     """The generator's own worst."""
 
 
-async def _place(url: str, number: int, seconds: float, speech_seconds: float) -> Result:
+async def place_one(url: str, number: int, seconds: float, speech_seconds: float) -> Result:
+    """Place one call. Raises CallFailed if nobody answers it."""
     seed = f"call {number}"
     parameters = {"role": "speak", "seed": seed, "seconds": str(speech_seconds)}
     chunks = 0
@@ -69,7 +70,7 @@ async def _place(url: str, number: int, seconds: float, speech_seconds: float) -
 
 
 async def _place_all(url: str, calls: int, seconds: float, speech_seconds: float) -> list[Result]:
-    return await asyncio.gather(*(_place(url, number, seconds, speech_seconds) for number in range(calls)))
+    return await asyncio.gather(*(place_one(url, number, seconds, speech_seconds) for number in range(calls)))
 
 
 def place(url: str, *, calls: int, seconds: float, speech_seconds: float) -> list[Result]:

@@ -26,12 +26,18 @@ from smartflo_bridge.server.answers import METHOD_NOT_ALLOWED, TRY_AGAIN, answer
 from smartflo_bridge.server.connection import CLOSE_SECONDS, MAX_MESSAGE_BYTES, GuardedConnection, WebSocketPeer
 from smartflo_bridge.server.doorway import Doorway
 from smartflo_bridge.server.resolver import Resolver
-from smartflo_bridge.server.sockets import BACKLOG
+from smartflo_bridge.server.sockets import BACKLOG, somebody_waits
 from smartflo_bridge.server.status import HEALTH_PATH, Status
 from smartflo_bridge.server.tokens import CallToken
 
 WRITE_LIMIT_BYTES = 16 * 1024
 """About 1.3 s of 100 ms messages; reliability, section 8: `write_limit`."""
+
+QUEUE_SECONDS = 1.0
+"""How long a port that is to be shut takes what waits at it: it is a turn of the loop, unless somebody floods it."""
+
+TLS_SECONDS = 1.0
+"""How long a TLS handshake may take once the port is shut: the library sees nothing of it before it is done."""
 
 ABORT_SECONDS = 1.0
 """How long aborted connections may take to be gone: it is one turn of the loop, and the handlers' last words."""
@@ -108,21 +114,47 @@ class Gate:
 class Listener:
     """The open call port, and the ways to shut it."""
 
-    def __init__(self, server: Server, answering: set[asyncio.Task[None] | None]) -> None:
+    def __init__(
+        self, sock: socket.socket, server: Server, answering: set[asyncio.Task[None] | None], *, serves_tls: bool
+    ) -> None:
+        self._sock = sock
         self._server = server
         self._answering = answering
+        self._tls_seconds = TLS_SECONDS if serves_tls else 0.0
+        self._shut_at = 0.0
+        self._is_over = False
+        # The library gives 503 to who is in a handshake when its port is shut: they were let in, and are to be served.
+        server.is_serving = lambda: not self._is_over  # type: ignore[method-assign]
 
-    def stop_accepting(self) -> None:
-        """Take no new connections; those in their handshake get 503, those that talk go on.
+    async def shut_port(self) -> None:
+        """Take no new connections. Who is connected goes on, in the handshake too.
+
+        The kernel resets whoever waits at a port when it is closed, so all of them are taken first.
+        """
+        loop = asyncio.get_running_loop()
+        give_up_at = loop.time() + QUEUE_SECONDS
+        while somebody_waits(self._sock) and loop.time() < give_up_at:  # noqa: ASYNC110 - the kernel has no event for it
+            await asyncio.sleep(0)
+        self._server.server.close()
+        self._shut_at = loop.time()
+
+    @property
+    def is_greeting(self) -> bool:
+        """True while there are connections that are no call yet. They last at most `open-seconds`."""
+        has_tls_time = asyncio.get_running_loop().time() < self._shut_at + self._tls_seconds
+        return has_tls_time or len(self._server.handler_tasks) > len(self._answering)
+
+    def refuse_handshakes(self) -> None:
+        """Give 503 to who is in the handshake still.
 
         The library's second `close()` does nothing (reliability, F7): cutting what is left is `abort`'s business.
         """
-        self._connections = self._server.all_connections
+        self._is_over = True
         self._server.close(close_connections=False)
 
     async def abort(self) -> None:
         """Cut all that is left."""
-        for connection in list(self._connections):
+        for connection in list(self._server.all_connections):
             connection.transport.abort()
         with suppress(TimeoutError):
             async with asyncio.timeout(ABORT_SECONDS):
@@ -187,4 +219,4 @@ async def open_listener(
         max_size=MAX_MESSAGE_BYTES,
         write_limit=WRITE_LIMIT_BYTES,
     )
-    return Listener(server, answering)
+    return Listener(sock, server, answering, serves_tls=tls is not None)

@@ -8,7 +8,7 @@ import logging
 import signal
 import socket
 import threading
-from collections.abc import AsyncIterator, Awaitable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -210,11 +210,13 @@ def _open_sockets(config: Config, access: Access) -> tuple[socket.socket, socket
     call_sock = inherited_socket("calls")
     if call_sock is None:
         refuse_exposure(access, config, config.host)
-        call_sock = listening_socket("", config.host, config.port)
+        call_sock = listening_socket("", config.host, config.port, is_shared=config.reuse_port)
     try:
         if call_sock.family in (socket.AF_INET, socket.AF_INET6):
             refuse_exposure(access, config, call_sock.getsockname()[0])
-        health_sock = inherited_socket("health") or listening_socket("health-", config.health_host, config.health_port)
+        health_sock = inherited_socket("health") or listening_socket(
+            "health-", config.health_host, config.health_port, is_shared=config.reuse_port
+        )
     except ConfigError:
         call_sock.close()
         raise
@@ -230,17 +232,20 @@ async def _stop(config: Config, service: Service, status: Status, listener: List
     probes.close()
     if not requests.skips_lame_duck:
         await requests.wait_unless_hurried(asyncio.sleep(config.lame_duck_seconds), config.lame_duck_seconds)
-    listener.stop_accepting()
-    await requests.wait_unless_hurried(_nobody_left(registry), config.drain_seconds)
+    await listener.shut_port()
+    await requests.wait_unless_hurried(
+        _until(lambda: not registry.connections and not listener.is_greeting), config.drain_seconds
+    )
+    listener.refuse_handshakes()
     cut = registry.drain()
     with suppress(TimeoutError):
         async with asyncio.timeout(PARTING_SECONDS):
-            await _nobody_left(registry)
+            await _until(lambda: not registry.connections)
     await listener.abort()
     if cut:
         _log.info(line("calls cut", calls=cut))
 
 
-async def _nobody_left(registry: Registry) -> None:
-    while registry.connections:  # noqa: ASYNC110 - happens once in the daemon's life, and the registry knows no loop
+async def _until(condition: Callable[[], bool]) -> None:
+    while not condition():  # noqa: ASYNC110 - happens once in the daemon's life, and the registry knows no loop
         await asyncio.sleep(0.05)

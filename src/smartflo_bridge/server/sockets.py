@@ -6,6 +6,7 @@ The kernel's defaults hide a stalled reader for minutes: it takes 4 MiB, 255 s o
 
 import errno
 import os
+import select
 import socket
 from contextlib import suppress
 
@@ -26,8 +27,8 @@ FIRST_INHERITED_FD = 3
 """sd_listen_fds(3)."""
 
 
-def listening_socket(prefix: str, host: str, port: int) -> socket.socket:
-    """Bind and listen.
+def listening_socket(prefix: str, host: str, port: int, *, is_shared: bool = False) -> socket.socket:
+    """Bind and listen. A shared port may be listened on by more processes of the same user, as long as all share it.
 
     Raises:
         ConfigError: the address does not exist, is taken, or is not ours to take. It names the key to be mended: `host`
@@ -35,7 +36,7 @@ def listening_socket(prefix: str, host: str, port: int) -> socket.socket:
     """
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        sock = socket.create_server(address[:2], family=family, backlog=BACKLOG)
+        sock = socket.create_server(address[:2], family=family, backlog=BACKLOG, reuse_port=is_shared)
     except OSError as error:
         is_about_host = isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL
         key = f"{prefix}{'host' if is_about_host else 'port'}"
@@ -62,6 +63,15 @@ def inherited_socket(name: str) -> socket.socket | None:
             harden(sock)
             return sock
     return None
+
+
+def somebody_waits(sock: socket.socket) -> bool:
+    """True if there are connections that the kernel has accepted at a listening socket, and nobody has taken yet."""
+    if sock.fileno() < 0:
+        return False
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def harden(sock: socket.socket) -> None:
