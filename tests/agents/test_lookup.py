@@ -135,7 +135,7 @@ def test_check_config_shows_the_agent_without_its_key(tmp_path, capsys):
 
 def test_a_function_that_cannot_answer(tmp_path):
     """Not named as one, not there, or not one."""
-    (tmp_path / "key").write_text(KEY)
+    write_secret(tmp_path / "key", KEY)
     table = {"kind": "sarvam", "key-file": "key"}
     with pytest.raises(ConfigKeyError, match="answer"):
         agent_settings({**table, "answer": "repeat"})
@@ -146,7 +146,7 @@ def test_a_function_that_cannot_answer(tmp_path):
 
 def test_a_function_that_answers_has_a_thread(tmp_path):
     """Which ends with the agent."""
-    (tmp_path / "key").write_text(KEY)
+    write_secret(tmp_path / "key", KEY)
 
     async def main() -> None:
         before = threading.active_count()

@@ -131,8 +131,13 @@ class AnsweringConnection:
             await self._news.wait()
         return to_text(self._told.popleft())
 
-    async def send(self, message: Message) -> bool:
+    async def send(self, *messages: Message) -> bool:
         """Ask, or stop."""
+        for message in messages:
+            self._obey(message)
+        return True
+
+    def _obey(self, message: Message) -> None:
         self._stop()
         found = _decoder.decode(message)
         if "ask" in found:
@@ -141,7 +146,6 @@ class AnsweringConnection:
             self._tell(Told("asked", asked.ask))
             self._running = self._answering.home.start(self._answer(asked))
             self._wait_again()
-        return True
 
     async def close(self) -> None:
         """Stop the function, if it runs."""

@@ -5,6 +5,7 @@ together: when one is gone, all are. Of each, one message at most is read ahead.
 """
 
 import asyncio
+import itertools
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Self
 
@@ -53,11 +54,13 @@ class Several:
             return message
         return Beside(name, message if isinstance(message, str) else "")  # what is beside speaks in text
 
-    async def send(self, message: Message) -> bool:
-        """Send over the connection that the message is for."""
-        if isinstance(message, Beside):
-            return await self._connections[message.name].send(str(message))
-        return await self._connections[FIRST].send(message)
+    async def send(self, *messages: Message) -> bool:
+        """Send each over the connection that it is for; return False if one of these is gone."""
+        for name, group in itertools.groupby(messages, _name_of):
+            plain = [str(message) if isinstance(message, Beside) else message for message in group]
+            if not await self._connections[name].send(*plain):
+                return False
+        return True
 
     async def close(self) -> None:
         """Close all, at the same time."""
@@ -101,3 +104,8 @@ async def connect_all(
         if not is_complete:
             await asyncio.gather(*(connection.close() for connection in opened.values()))
     return Several({FIRST: opened.pop(FIRST), **opened})
+
+
+def _name_of(message: Message) -> str:
+    """Return which connection a message is for."""
+    return message.name if isinstance(message, Beside) else FIRST
