@@ -3,6 +3,7 @@
 import asyncio
 import builtins
 import threading
+import tomllib
 
 import msgspec
 import pytest
@@ -120,6 +121,7 @@ def test_check_config_shows_the_agent_without_its_key(tmp_path, capsys):
     file = tmp_path / "smartflo.toml"
     file.write_text(
         '[agent]\nkind = "openai"\nkey-file = "key"\nfallback = "agent"\n'
+        'transfer-to = { sales = "1001", support = 1002 }\nsmartflo-token-file = "key"\n'
         '[agent.fallback-agent]\nkind = "raw"\nurl = "ws://localhost:9/"\n'
     )
     with pytest.raises(SystemExit) as end:
@@ -128,6 +130,7 @@ def test_check_config_shows_the_agent_without_its_key(tmp_path, capsys):
     assert end.value.code == 0
     assert '[agent]\nkind = "openai"\n' in said
     assert 'key-file = "key"\n' in said
+    assert tomllib.loads(said)["agent"]["transfer-to"] == {"sales": "1001", "support": 1002}
     assert '[agent.fallback-agent]\nkind = "raw"\n' in said
     assert "handler =" not in said
     assert KEY not in said

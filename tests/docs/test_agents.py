@@ -38,7 +38,7 @@ def test_each_table_is_a_configuration_that_works(
     (tmp_path / "flora.py").write_text(FLORA.text)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
-    for name in re.findall(r'key-file = "(.+?)"', block.text):
+    for name in re.findall(r'(?:key|token)-file = "(.+?)"', block.text):
         write_secret(tmp_path / name, "a-key-of-the-test\n")
     (tmp_path / "smartflo.toml").write_text(block.text)
     config = load_config(tmp_path / "smartflo.toml")
@@ -62,7 +62,12 @@ def test_every_key_of_every_kind_is_shown() -> None:
         if "url" in table and "url" in defaults:
             for key in table.keys() & defaults.keys() - {"key-file"}:
                 assert table[key] == defaults[key], key
-    shared = shown["raw"] | {"fallback-agent"}
+        if "smartflo-url" in table:
+            assert table["smartflo-url"] == defaults["smartflo-url"]
+    transfer = {
+        key for key in shown["openai"] if key.startswith(("transfer-", "smartflo-"))
+    }  # once, for all with tools
+    shared = shown["raw"] | {"fallback-agent"} | transfer
     for name, kind in KINDS.items():
         keys = {field.replace("_", "-") for field in kind.settings.__struct_fields__}
         assert keys <= shown[name] | shared, name

@@ -16,7 +16,6 @@ from smartflo_bridge.agents.dialect import Opening
 from smartflo_bridge.agents.line import Line, open_line
 from smartflo_bridge.agents.plan import LegPlan, facts_allowed
 from smartflo_bridge.agents.retries import Retries
-from smartflo_bridge.agents.tools import HANG_UP
 from smartflo_bridge.calls.call import Call
 from smartflo_bridge.core.audio import FRAME_BYTES
 from smartflo_bridge.core.errors import AgentError, CallEnded
@@ -157,11 +156,10 @@ class _Leg:
 
     def _opening(self) -> Opening:
         talk, plan = self._talk, self._plan
-        specifications = plan.tools.specifications if plan.tools is not None else ()
         return Opening(
             facts=facts_allowed(talk.facts, plan.settings),
             key=plan.key,
-            tools=specifications + ((HANG_UP,) if plan.may_hang_up else ()),
+            tools=plan.specifications,
             is_first=not talk.has_begun,
             handle=talk.handle,
             said=tuple(talk.said),
