@@ -24,6 +24,7 @@ from corpus.case import Case, Message, Mistake, Request, Wrapped, audio_of, load
 from faults.support import check_balance, neighbours, run
 from integration.daemon import Daemon, counts, run_program
 from integration.wire import Platform, dialled
+from secret_files import write_secret
 
 AT_ONCE = 12
 CASE_SECONDS = 15.0
@@ -244,7 +245,7 @@ def test_a_message(outcomes_of: Callable[[str], dict[tuple[str, str], Outcome]],
 def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, int]:
     """Send all requests; return what each was answered."""
     folder = tmp_path_factory.mktemp("A")
-    (folder / "stream.token").write_text(f"{TOKEN}\n")
+    write_secret(folder / "stream.token", f"{TOKEN}\n")
     found: dict[str, int] = {}
     with (
         Daemon(folder, handler="answers:answer", open_seconds=1.0) as plain,
