@@ -2,9 +2,10 @@
 
 import asyncio
 import threading
+from functools import partial
 
 from calls.support import arrival
-from smartflo_bridge.calls.inbox import Inbox
+from smartflo_bridge.calls.inbox import FULL_BYTES, FULL_ITEMS, Inbox
 from smartflo_bridge.calls.mailbox import Mailbox
 from smartflo_bridge.core.commands import HangUp
 from smartflo_bridge.core.signals import Tick
@@ -29,6 +30,22 @@ async def test_items_come_out_in_the_order_in_which_they_went_in():
     await arrival(inbox)
     assert all_of(inbox) == items
     assert inbox.take() is None
+
+
+@virtual
+async def test_a_connection_is_stopped_by_number_and_by_size():
+    """So many messages, or so many bytes of them, and it is to stop reading until all have been taken."""
+    for message, count in ((b"x" * 1200, FULL_ITEMS), (b"x" * 60_000, FULL_BYTES // 60_000 + 1)):
+        inbox, told = Inbox(), []
+        for _ in range(2):
+            assert [inbox.accept(message, partial(told.append, 1)) for _ in range(count)] == [True] * (count - 1) + [
+                False
+            ]
+            assert inbox.arrival() is None
+            assert len(all_of(inbox)) == count
+            assert told == []
+            assert inbox.arrival() is not None
+            assert told.pop() == 1
 
 
 @virtual

@@ -19,6 +19,10 @@ FULL_ITEMS = 64
 """Where a connection stops reading: as much as the actor takes in one turn, six seconds at the platform's cadence."""
 
 
+FULL_BYTES = 128 * 1024
+"""The same for large messages: two of the largest, or as many of the platform's as above."""
+
+
 class Inbox:
     """A queue with many writers and one reader, the actor; all on the loop that made it. Threads go through a `Mailbox`."""
 
@@ -27,11 +31,13 @@ class Inbox:
         self._items: deque[Item] = deque()
         self._reader: asyncio.Future[None] | None = None
         self._on_room: Callable[[], None] | None = None
+        self._bytes = 0  # of the connection's messages since the reader last found nothing left
 
     def accept(self, message: bytes, on_room: Callable[[], None]) -> bool:
         """Add a message of the connection; return False if it is to stop reading until `on_room` is called."""
         self.put(message)
-        if len(self._items) < FULL_ITEMS:
+        self._bytes += len(message)
+        if len(self._items) < FULL_ITEMS and self._bytes < FULL_BYTES:
             return True
         self._on_room = on_room
         return False
@@ -43,9 +49,11 @@ class Inbox:
 
     def arrival(self) -> asyncio.Future[None] | None:
         """Return what to await until there is an item to take; None if there is one now."""
-        if not self._items and self._on_room is not None:
-            on_room, self._on_room = self._on_room, None
-            on_room()
+        if not self._items:
+            self._bytes = 0
+            if self._on_room is not None:
+                on_room, self._on_room = self._on_room, None
+                on_room()
         if self._items:
             return None
         self._reader = self._loop.create_future()

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 from websockets.asyncio.server import ServerConnection, broadcast
-from websockets.frames import DATA_OPCODES, CloseCode, Frame
+from websockets.frames import DATA_OPCODES, CloseCode, Frame, Opcode
 from websockets.protocol import Event, State
 
 from smartflo_bridge.calls.inbox import Inbox
@@ -20,6 +20,7 @@ from smartflo_bridge.core.signals import PeerLost
 from smartflo_bridge.server.admission import Admission, Place
 from smartflo_bridge.server.doorway import Doorway
 from smartflo_bridge.server.frames import FrameSplitter, text_frame
+from smartflo_bridge.server.pings import Pings
 
 MAX_MESSAGE_BYTES = 64 * 1024
 """A media message has 1.2 kB; reliability, section 8: `max_size`."""
@@ -77,10 +78,8 @@ class GuardedConnection(ServerConnection):
         self._place: Place | None = None
         self.address: str | None = None
         self._write_deadline_seconds = write_deadline_seconds
-        self._ping_seconds = ping_seconds
+        self._pings = Pings(ping_seconds, lambda: self.transport.abort())  # noqa: PLW0108 - it is not there yet
         self._cut: Patience | None = None
-        self._silence: Patience | None = None  # once the peer has answered a ping
-        self._heard_at = 0.0
         self._is_admitted = False
         self._is_lost = False
         self._is_fast = fast_frames
@@ -130,7 +129,7 @@ class GuardedConnection(ServerConnection):
             self._parse_request(data)
         else:
             self._hold(data)
-        self._heard_at = self.loop.time()
+        self._pings.hear()
         if self.transport.get_write_buffer_size() > HARD_WRITE_BYTES:
             self.transport.abort()
 
@@ -159,7 +158,7 @@ class GuardedConnection(ServerConnection):
 
     def _parse(self, data: bytes) -> bool:
         """Let the library parse, and answer; return False once it will take no more messages."""
-        if self.protocol.reader.eof:
+        if self.protocol.reader.eof or self.transport.is_closing():
             return False
         super().data_received(data)
         return self.protocol.state is State.OPEN
@@ -169,6 +168,9 @@ class GuardedConnection(ServerConnection):
         if not isinstance(event, Frame) or event.opcode not in DATA_OPCODES:
             if self.request is None and self._place is not None:
                 self._place.leave()  # the handshake's: this is the request
+            if isinstance(event, Frame) and event.opcode is Opcode.PING and not self._pings.may_ping():
+                self.transport.abort()
+                return
             super().process_event(event)
             return
         if self._has_too_many:
@@ -225,23 +227,10 @@ class GuardedConnection(ServerConnection):
         self._cut = Patience(self._write_deadline_seconds, self.transport.abort)
 
     def acknowledge_pings(self, data: bytes) -> None:
-        """Take a pong: from now on this peer is known to answer, and to be gone when it says nothing at all.
-
-        Not a pong alone counts, for that may be behind all the audio that a narrow line has still to carry.
-        """
+        """Take a pong."""
+        if data in self.pending_pings:
+            self._pings.take_pong()
         super().acknowledge_pings(data)
-        if self._silence is None:
-            self._bear_silence(2 * self._ping_seconds)
-
-    def _bear_silence(self, seconds: float) -> None:
-        self._silence = Patience(seconds, self._judge_silence)
-
-    def _judge_silence(self) -> None:
-        left = self._heard_at + 2 * self._ping_seconds - self.loop.time()
-        if left > 0:
-            self._bear_silence(left)
-        else:
-            self.transport.abort()
 
     def resume_writing(self) -> None:
         """Let a peer live that reads again."""
@@ -253,8 +242,7 @@ class GuardedConnection(ServerConnection):
     def connection_lost(self, exc: Exception | None) -> None:
         """Give the place free, and say why there will be no more."""
         self._stop_clock()
-        if self._silence is not None:
-            self._silence.cancel()
+        self._pings.close()
         self._is_lost = True
         if self._place is not None:
             self._place.leave()
