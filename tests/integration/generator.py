@@ -34,6 +34,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     faults: int
     heard_all: bool
     """All of the speech, and nothing but it."""
+    lost_nothing: bool
+    """All of the speech, each byte once and in order, whatever gaps were between: a busy machine makes those."""
     marks: int
     marks_echoed: int
     chunks_sent: int
@@ -60,6 +62,7 @@ async def place_one(url: str, number: int, seconds: float, speech_seconds: float
         gaps=[gap.seconds for gap in (*report.gaps, *report.pauses)],
         misaligned=report.misaligned_payloads,
         faults=sum(report.faults.values()),
+        lost_nothing=report.heard.replace(b"\xff", b"") == speech(seed, speech_seconds),
         heard_all=report.heard.strip(b"\xff") == speech(seed, speech_seconds),
         marks=report.counts.marks,
         marks_echoed=report.counts.marks_echoed,

@@ -105,7 +105,7 @@ def check_calls(calls: SteadyCalls, everybody: list[Daemon]) -> None:
     assert Counter(end["stream_sid"] for end in ends) == Counter(results.keys())
     for end in ends:
         result = results[end["stream_sid"]]
-        assert (result.close_code, result.heard_all, result.faults) == (1000, True, 0), result
+        assert (result.close_code, result.lost_nothing, result.faults) == (1000, True, 0), result
         assert (end["termination"], end.get("dropped_in"), end.get("dropped_out")) == ("completed", None, None), end
         assert int(end["frames_in"]) == result.chunks_sent * FRAMES_IN_CHUNK, end
         assert counts(end["marks"]) == {"played": result.marks}, end

@@ -12,6 +12,7 @@ import shutil
 import signal
 import socket
 import sys
+import tempfile
 import time
 import urllib.request
 from contextlib import AsyncExitStack
@@ -19,9 +20,10 @@ from pathlib import Path
 
 import pytest
 
-from integration.daemon import Daemon, until
+from integration.daemon import Daemon, Supervisor, on_uvloop, until
 from integration.handlers.answers import speech
 from integration.wire import FOR_EVER, Platform, check_speech, dialled, plan, sid_of
+from smartflo_bridge.server.notify import fed_watchdog
 from smartflo_bridge.simulator.caller import place_call
 from smartflo_bridge.simulator.plan import HangUp, Press
 
@@ -255,6 +257,29 @@ def test_the_watchdog_is_fed(tmp_path: Path) -> None:
     ((stopping, _),) = daemon.told.find("^STOPPING=1$")
     assert max(after - before for before, after in itertools.pairwise(fed)) < 0.4
     assert fed[-1] - stopping > 1, "it is fed no more while it drains"
+
+
+def test_a_loop_that_stands_still_does_not_feed_it() -> None:
+    """It is fed by the main loop itself, so whatever blocks that is seen by systemd; when it turns again, it is fed again."""
+
+    async def main() -> None:
+        with fed_watchdog():
+            await supervisor.told.seen("^WATCHDOG=1$", 2)
+            fed.append(len(supervisor.told.all()))
+            time.sleep(0.6)  # noqa: ASYNC251 - that is what is tested: six times what the watchdog allows
+            fed.append(len(supervisor.told.all()))
+            await supervisor.told.seen("^WATCHDOG=1$", fed[-1] + 2)
+
+    fed: list[int] = []
+    with tempfile.TemporaryDirectory() as folder:
+        supervisor = Supervisor(f"{folder}/notify")
+        with pytest.MonkeyPatch.context() as environment:
+            environment.setenv("NOTIFY_SOCKET", supervisor.address)
+            environment.setenv("WATCHDOG_USEC", "100000")
+            environment.delenv("WATCHDOG_PID", raising=False)
+            on_uvloop(main())
+        supervisor.close()
+    assert fed[1] <= fed[0] + 1, "one may have been on its way"
 
 
 def test_another_processs_watchdog_is_not_fed(tmp_path: Path) -> None:

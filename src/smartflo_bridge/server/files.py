@@ -1,0 +1,38 @@
+"""How many files and sockets the process may have open: enough for all calls that it lets in, or a word about it.
+
+When there are none left, uvloop takes connections and drops them without telling anybody (reliability, F11): the caller
+hears nothing, and neither does the log. So `max-calls` is to be what refuses.
+"""
+
+import logging
+import resource
+from contextlib import suppress
+
+from smartflo_bridge.config import Config
+from smartflo_bridge.log import line
+from smartflo_bridge.server.admission import MAX_PENDING
+
+OWN_FILES = 64
+"""Of the daemon itself, whatever its calls do: some 20, a few more for threads of handlers, and room for a reload."""
+
+_log = logging.getLogger(__name__)
+
+
+def files_needed(config: Config) -> int:
+    """Return how many files are open if there are as many calls and handshakes as there may be."""
+    for_call = 1 + (config.agent is not None) + bool(config.capture_dir) + bool(config.record_dir)
+    return OWN_FILES + MAX_PENDING + config.max_calls * for_call
+
+
+def allow_files(needed: int) -> None:
+    """Raise our limit of open files to what is needed, as far as we may; if that is not enough, say so in the log."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return
+    most = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+    with suppress(OSError, ValueError):  # under the unit, which has set what there is
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        soft = most
+    if soft < needed:
+        words = "too few open files for max-calls: connections may be dropped without a word"
+        _log.warning(line(words, allowed=soft, needed=needed))
