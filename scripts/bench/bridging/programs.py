@@ -52,7 +52,9 @@ def legs(agent_port: int, payload_bytes: int) -> list[Bridge]:
         {"kind": "twilio"},
         {"kind": "raw", "format": "mulaw;8000"},
         {"kind": "openai", "key-file": str(key)},
-        *({"kind": "raw", "format": f"pcm16;{hz}"} for hz in (8000, 16000, 24000)),
+        {"kind": "raw", "format": "pcm16;8000"},
+        {"kind": "raw", "format": "pcm16;16000"},
+        {"kind": "raw", "format": "pcm16;24000"},
     ]
     return [leg(agent_port, packets, **table) for table in tables]
 
