@@ -4,20 +4,25 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
 
+from faults.namespace import Namespace, missing, namespace
 from faults.proxy import FaultProxy, fault_proxy
 from faults.support import run
 from integration.daemon import KEYS, url_of
 from integration.wire import Platform
 from smartflo_bridge.agents import connection as module
 from smartflo_bridge.config import config_from
+from smartflo_bridge.handlers.ivr import prompt
 from smartflo_bridge.server.service import serving
+
+MISSING = missing()
 
 PING_SECONDS = 0.5
 PONG_SECONDS = 0.8
@@ -44,14 +49,20 @@ def stall(proxy: FaultProxy) -> None:
     proxy.up.stop_reading()
 
 
-class Cuts(logging.Handler):
-    """When the bridge noticed that its agent was away. The network is there again at once, before it is dialled again."""
+def light(proxy: FaultProxy) -> None:
+    """Pass everything on again."""
+    proxy.up.is_black_hole = proxy.down.is_black_hole = False
+    proxy.up.flow()
 
-    def __init__(self, proxy: FaultProxy) -> None:
+
+class Cuts(logging.Handler):
+    """When the bridge noticed that its agent was away. `light` lets the network be there again before it is dialled."""
+
+    def __init__(self, light: Callable[[], None]) -> None:
         super().__init__(logging.WARNING)
         self.at: list[float] = []
         self.reasons: list[str] = []
-        self._proxy = proxy
+        self._light = light
 
     def emit(self, record: logging.LogRecord) -> None:
         """Note it, and light the network."""
@@ -59,16 +70,15 @@ class Cuts(logging.Handler):
         if message.startswith("agent away"):
             self.at.append(time.monotonic())
             self.reasons.append(message)
-            self._proxy.up.is_black_hole = self._proxy.down.is_black_hole = False
-            self._proxy.up.flow()
+            self._light()
 
 
 @asynccontextmanager
-async def calling(proxy: FaultProxy) -> AsyncIterator[Cuts]:
-    """Call a bridge whose agent is behind the proxy; the caller speaks all the time."""
-    cuts = Cuts(proxy)
+async def calling(url: str, light: Callable[[], None]) -> AsyncIterator[tuple[Platform, Cuts]]:
+    """Call a bridge whose agent is at that address; the caller speaks all the time."""
+    cuts = Cuts(light)
     table = {name.replace("_", "-"): value for name, value in KEYS.items()}
-    agent = {"kind": "raw", "url": f"ws://127.0.0.1:{proxy.port}/"}
+    agent = {"kind": "raw", "url": url}
     logging.getLogger().addHandler(cuts)
     try:
         async with (
@@ -78,11 +88,11 @@ async def calling(proxy: FaultProxy) -> AsyncIterator[Cuts]:
             platform = Platform(connection)
             await platform.start()
             talking = asyncio.create_task(_talk(platform))
-            yield cuts
-            assert not talking.done(), "the telephony connection is closed"
+            yield platform, cuts
             talking.cancel()
             await asyncio.gather(talking, return_exceptions=True)
-            await platform.stop()
+            with suppress(ConnectionClosed):
+                await platform.stop()
     finally:
         logging.getLogger().removeHandler(cuts)
 
@@ -112,7 +122,7 @@ def test_23_a_service_behind_a_black_hole_is_cut_and_reached_again(
         async with (
             serve(listen, "127.0.0.1", 0, ping_interval=None) as server,
             fault_proxy(server.sockets[0].getsockname()[1]) as proxy,
-            calling(proxy) as cuts,
+            calling(f"ws://127.0.0.1:{proxy.port}/", lambda: light(proxy)) as (platform, cuts),
         ):
             await until(lambda: bool(heard) and heard[0] > SECOND_BYTES)
             darkened_at = time.monotonic()
@@ -122,9 +132,40 @@ def test_23_a_service_behind_a_black_hole_is_cut_and_reached_again(
             assert PONG_SECONDS - PING_SECONDS < took < PING_SECONDS + PONG_SECONDS + CLOSED_SECONDS + SLACK_SECONDS
             await until(lambda: len(heard) > 1 and heard[1] > SECOND_BYTES)
             assert len(cuts.at) == 1, cuts.reasons
+            assert platform.connection.close_code is None, "the caller lost the call"
             proxy.reset()
 
     run(main(), 30.0)
+
+
+@pytest.mark.skipif(MISSING is not None, reason=str(MISSING))
+def test_23_a_service_behind_a_cut_wire_is_cut_and_given_up() -> None:
+    """With the real limits: TCP itself hears nothing more. Nobody can be dialled either, so the caller gets an apology."""
+    heard: list[int] = []
+
+    async def listen(connection: ServerConnection) -> None:
+        heard.append(1)
+        await connection.wait_closed()
+
+    async def main(network: Namespace) -> None:
+        sock, address = await asyncio.to_thread(network.listen)
+        async with (
+            serve(listen, sock=sock, ping_interval=None, close_timeout=0.1) as server,
+            calling(f"ws://{address}/", lambda: None) as (platform, cuts),
+        ):
+            await until(lambda: bool(heard))
+            await asyncio.sleep(1.0)
+            cut_at = time.monotonic()
+            await asyncio.to_thread(network.cut)
+            await until(lambda: bool(cuts.at))
+            assert cuts.at[0] - cut_at < DEAD_SECONDS
+            said = await platform.audio(len(prompt("one-moment") + prompt("apology")))
+            assert said.count(prompt("apology")) == 1
+            for connection in server.connections:
+                connection.transport.abort()
+
+    with namespace() as network:
+        run(main(network), 40.0)
 
 
 async def until(condition: Callable[[], bool]) -> None:
