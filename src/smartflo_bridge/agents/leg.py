@@ -110,7 +110,10 @@ class _Leg:
         self._retries.lose(self._loop.time() - line.opened_at)
         if not (isinstance(lost, DialError) and lost.may_retry) or self._retries.are_over:
             return lost
-        _log.warning(log_line("agent away", stream_sid=self._call.stream_sid, kind=self._plan.kind, reason=lost))
+        plan = self._plan
+        if so_far := plan.notices.add(self._loop.time()):
+            sid = self._call.stream_sid
+            _log.warning(log_line("agent away", stream_sid=sid, kind=plan.kind, reason=lost, so_far=so_far))
         return await self._open()
 
     async def _open(self) -> Line | AgentError:

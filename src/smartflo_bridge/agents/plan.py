@@ -1,12 +1,13 @@
 """What is the same for all calls of one agent, in one value."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from smartflo_bridge.agents.answering import Answering
 from smartflo_bridge.agents.dialect import CallFacts, Dialect, Opening, Tool
 from smartflo_bridge.agents.events import ToolCall
 from smartflo_bridge.agents.line import Network
+from smartflo_bridge.agents.notices import Notices
 from smartflo_bridge.agents.settings import AgentSettings
 from smartflo_bridge.agents.tools import HANG_UP, Tools, failure
 from smartflo_bridge.agents.transfer import TRANSFER, Transfer
@@ -30,6 +31,7 @@ class LegPlan:
         transfer: the tool to transfer it; None for none.
         fallback: takes the call when the agent is lost; None says an apology and ends it.
         chance: a number from 0 to 1, other each time.
+        notices: that it is away.
     """
 
     kind: str
@@ -43,6 +45,7 @@ class LegPlan:
     may_hang_up: bool = False
     transfer: Transfer | None = None
     fallback: Handler | None = None
+    notices: Notices = field(default_factory=Notices)
 
     @property
     def specifications(self) -> tuple[Tool, ...]:
