@@ -279,8 +279,14 @@ def test_an_agent_takes_the_keys_of_its_kind(file):
     ("text", "sentence"),
     [
         ("agent = 5", ":1: agent: takes a table, [agent], not 5"),
-        ("[agent]", ": agent.kind: is one of twilio, raw, openai, not None"),
-        ('[agent]\nkind = "alexa"', ":2: agent.kind: is one of twilio, raw, openai, not 'alexa'"),
+        (
+            "[agent]",
+            ": agent.kind: is one of twilio, raw, openai, gemini, elevenlabs, deepgram, pipecat, ultravox, sarvam, not None",
+        ),
+        (
+            '[agent]\nkind = "alexa"',
+            ":2: agent.kind: is one of twilio, raw, openai, gemini, elevenlabs, deepgram, pipecat, ultravox, sarvam, not 'alexa'",
+        ),
         ('[agent]\nkind = "raw"', ": agent.url: is missing; the keys are "),
         (RAW + "urll = 5", ":4: agent.urll: no such key; did you mean url?"),
         (RAW + 'voice = "marin"', ":4: agent.voice: no such key; the keys are "),

@@ -69,6 +69,8 @@ def allowed(kind: Any) -> str:  # noqa: ANN401 - a type, of any form
             return f"text that matches {pattern}" if pattern else "text that is not empty" if length else "text"
         case inspect.ListType():
             return 'a list of text: ["...", "..."]'
+        case inspect.DictType():
+            return 'a table from names to numbers: { name = "..." }'
         case inspect.UnionType():  # a table, or none
             return "a table"
         case _:

@@ -13,26 +13,15 @@ from typing import Any
 
 import pytest
 
+from agents.played import extras
 from agents.support import MemoryConnection, SocketConnection
 
 pytest.importorskip("openai", reason="the vendor's types are in the extra `dev`")
 from openai.types.realtime import RealtimeClientEvent, RealtimeServerEvent
-from pydantic import BaseModel, TypeAdapter
+from pydantic import TypeAdapter
 
 _client: TypeAdapter[Any] = TypeAdapter(RealtimeClientEvent)
 _server: TypeAdapter[Any] = TypeAdapter(RealtimeServerEvent)
-
-
-def extras(model: object, path: str = "") -> list[str]:
-    """Return the members that the vendor's types do not know, anywhere inside."""
-    if isinstance(model, list):
-        return [extra for item in model for extra in extras(item, path)]
-    if not isinstance(model, BaseModel):
-        return []
-    found = [f"{path}.{name}" for name in model.model_extra or {}]
-    for name in type(model).model_fields:
-        found += extras(getattr(model, name), f"{path}.{name}")
-    return found
 
 
 def check_client(message: str) -> Any:

@@ -11,6 +11,7 @@ import random
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 from websockets.asyncio.server import ServerConnection, broadcast
 from websockets.exceptions import ConnectionClosed
@@ -31,6 +32,7 @@ class MemoryConnection:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
+        self.path = urlsplit(endpoint.url).path
         self.sent: list[Message] = []
         self.is_closed = False
         self.closed_at: float | None = None
@@ -51,13 +53,13 @@ class MemoryConnection:
             self._incoming.popleft()
         return item
 
-    async def send(self, message: Message) -> bool:
+    async def send(self, *messages: Message) -> bool:
         while self.is_deaf and not self.is_gone:
             await asyncio.sleep(0.01)
         if self.is_gone:
             return False
-        self.sent.append(message)
-        self._unread.append(message)
+        self.sent.extend(messages)
+        self._unread.extend(messages)
         self._arrived.set()
         return True
 
@@ -113,14 +115,21 @@ class Service:
     Args:
         serve: serves one connection; None accepts it and says nothing.
         refusals: what happens to the first dials instead.
+        answer: what is asked over HTTP is answered so.
     """
 
-    def __init__(self, serve: Serve | None = None, refusals: tuple[DialError, ...] = ()) -> None:
+    def __init__(
+        self,
+        serve: Serve | None = None,
+        refusals: tuple[DialError, ...] = (),
+        answer: Callable[[HttpRequest], bytes] = lambda _: b"{}",
+    ) -> None:
         self.connections: list[MemoryConnection] = []
         self.dialled_at: list[float] = []
         self.requests: list[HttpRequest] = []
         self.refusals = deque(refusals)
         self._serve = serve
+        self._answer = answer
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
@@ -144,7 +153,7 @@ class Service:
 
     async def _ask(self, request: HttpRequest, timeout_seconds: float) -> bytes:
         self.requests.append(request)
-        return b"{}"
+        return self._answer(request)
 
     async def over(self) -> None:
         """Let what serves come to its end; raise what went wrong in it."""
@@ -178,10 +187,13 @@ def dial_leg(
 
 
 class SocketConnection:
-    """The service's end of a real connection, with the two methods of a `MemoryConnection` that a played service uses."""
+    """The service's end of a real connection, with the methods of a `MemoryConnection` that a played service uses."""
 
     def __init__(self, connection: ServerConnection) -> None:
+        assert connection.request is not None
+        self.path = urlsplit(connection.request.path).path
         self._connection = connection
+        self._closing: asyncio.Task[None] | None = None
 
     def say(self, message: Message) -> None:
         """Send without waiting."""
@@ -193,3 +205,7 @@ class SocketConnection:
             return await self._connection.recv()
         except ConnectionClosed:
             return None
+
+    def lose(self, code: int, reason: str = "") -> None:
+        """Close it."""
+        self._closing = asyncio.get_running_loop().create_task(self._connection.close(code, reason))

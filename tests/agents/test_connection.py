@@ -174,6 +174,30 @@ def test_messages_and_closes_arrive():
     asyncio.run(main())
 
 
+def test_messages_of_one_write_are_messages_still():
+    """Of every form that a length has, text beyond ASCII too, in order; each masked with a key of its own."""
+    sizes = [0, 1, 125, 126, 65_535, 65_536, 300_000]
+    messages = [*("é" * (size // 2) + "x" * (size % 2) for size in sizes), *(bytes(size) for size in sizes)]
+
+    async def main() -> None:
+        async def answer(connection: ServerConnection) -> None:
+            async for message in connection:
+                heard.append(message)
+                if len(heard) == len(messages):
+                    await connection.close()
+
+        heard: list[str | bytes] = []
+        async with serve(answer, "127.0.0.1", 0) as server:
+            line = await dial(Endpoint(f"ws://127.0.0.1:{port_of(server)}/"), 2.0)
+            assert await line.send(*messages)
+            assert await line.recv() == Closed(1000)
+            assert heard == messages
+            await line.close()
+
+    asyncio.run(main())
+    assert len({module.client_frame("x" * 200) for _ in range(20)}) == 20
+
+
 def test_no_proxy_of_the_environment_is_used(monkeypatch):
     """Whatever the environment says: the library would obey it."""
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9/")

@@ -12,6 +12,7 @@ from smartflo_bridge.agents.events import LegEvent, Ready, Speech
 from smartflo_bridge.agents.formats import AudioFormat
 from smartflo_bridge.agents.leg import serve_with
 from smartflo_bridge.agents.message import Message
+from smartflo_bridge.agents.notices import Notices
 from smartflo_bridge.agents.plan import LegPlan
 from smartflo_bridge.agents.raw import RawDialect, RawSettings
 from smartflo_bridge.calls.call import Call
@@ -288,6 +289,37 @@ async def test_a_lost_service_is_reached_again():
     session = await dialled.hung_up_on()
     assert session.termination is Termination.COMPLETED
     await service.over()
+
+
+@virtual
+async def test_the_log_is_told_once_in_ten_seconds_that_an_agent_is_away(caplog):
+    """However many calls it has; each kind on its own, and with the count."""
+    calls = []
+    for kind, count in (("raw", 5), ("other", 2)):
+        notices = Notices()
+        for number in range(count):
+            service = Service(idle)
+            sid = f"MZ{kind}{number}"
+            calls.append(
+                (service, dial_leg(service, RawDialect, SETTINGS, plan={"kind": kind, "notices": notices}, sid=sid))
+            )
+    told = []
+    for pause in (1.0, 5.0, 6.0):
+        await asyncio.sleep(pause)
+        caplog.clear()
+        for service, _ in calls:
+            service.connection.lose()
+        await asyncio.sleep(0.1)
+        told.append([record.message for record in caplog.records if record.message.startswith("agent away")])
+    assert [[" kind=raw " in message for message in messages] for messages in told] == [
+        [True, False],
+        [],
+        [True, False],
+    ]
+    assert [message.rpartition("so_far=")[2] for message in told[0] + told[2]] == ["1", "1", "11", "5"]
+    for service, dialled in calls:
+        await dialled.hung_up_on()
+        await service.over()
 
 
 @virtual

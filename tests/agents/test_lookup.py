@@ -2,7 +2,10 @@
 
 import asyncio
 import builtins
+import threading
+import tomllib
 
+import msgspec
 import pytest
 
 from secret_files import write_secret
@@ -10,6 +13,7 @@ from smartflo_bridge.agents.kinds import KINDS, agent_settings
 from smartflo_bridge.agents.lookup import Agent
 from smartflo_bridge.cli.main import main
 from smartflo_bridge.core.errors import ConfigError
+from smartflo_bridge.tables import ConfigKeyError
 
 KEY = "sk-very-secret-0123456789"
 RAW = {"kind": "raw", "url": "ws://localhost:9/"}
@@ -28,7 +32,10 @@ def test_each_kind_has_defaults_that_work(tmp_path):
     """With no more than what it cannot do without."""
     write_secret(tmp_path / "key", f"# of the test\n{KEY}\n")
     for name, kind in KINDS.items():
-        needed = {"url": "wss://example.org/"} if name in ("twilio", "raw") else {}
+        required = [field.name for field in msgspec.structs.fields(kind.settings) if field.required]
+        needed = {field.replace("_", "-"): "wss://example.org/" for field in required}
+        if "answer" in needed:
+            needed["answer"] = "agents.answers:repeat"
         if kind.settings.needs_key:
             needed["key-file"] = "key"
         assert Agent(agent_settings({"kind": name, **needed}), tmp_path).kind == name
@@ -114,6 +121,7 @@ def test_check_config_shows_the_agent_without_its_key(tmp_path, capsys):
     file = tmp_path / "smartflo.toml"
     file.write_text(
         '[agent]\nkind = "openai"\nkey-file = "key"\nfallback = "agent"\n'
+        'transfer-to = { sales = "1001", support = 1002 }\nsmartflo-token-file = "key"\n'
         '[agent.fallback-agent]\nkind = "raw"\nurl = "ws://localhost:9/"\n'
     )
     with pytest.raises(SystemExit) as end:
@@ -122,6 +130,35 @@ def test_check_config_shows_the_agent_without_its_key(tmp_path, capsys):
     assert end.value.code == 0
     assert '[agent]\nkind = "openai"\n' in said
     assert 'key-file = "key"\n' in said
+    assert tomllib.loads(said)["agent"]["transfer-to"] == {"sales": "1001", "support": 1002}
     assert '[agent.fallback-agent]\nkind = "raw"\n' in said
     assert "handler =" not in said
     assert KEY not in said
+
+
+def test_a_function_that_cannot_answer(tmp_path):
+    """Not named as one, not there, or not one."""
+    write_secret(tmp_path / "key", KEY)
+    table = {"kind": "sarvam", "key-file": "key"}
+    with pytest.raises(ConfigKeyError, match="answer"):
+        agent_settings({**table, "answer": "repeat"})
+    missing = mistake(tmp_path, **table, answer="agents.answers:nobody")
+    assert missing == "agent.answer = 'agents.answers:nobody': agents.answers has no 'nobody'"
+    assert mistake(tmp_path, **table, answer="agents.answers:HANG_UP").startswith("agent.answer names an `async def`")
+
+
+def test_a_function_that_answers_has_a_thread(tmp_path):
+    """Which ends with the agent."""
+    write_secret(tmp_path / "key", KEY)
+
+    async def main() -> None:
+        before = threading.active_count()
+        agent = Agent(
+            agent_settings({"kind": "sarvam", "key-file": "key", "answer": "agents.answers:repeat"}), tmp_path
+        )
+        agent.open()
+        assert threading.active_count() == before + 1
+        assert agent.close(1.0)
+        assert threading.active_count() == before
+
+    asyncio.run(main())

@@ -6,16 +6,27 @@ They run in this process, on a loop in a thread of its own: the generator is a p
 import asyncio
 import base64
 import json
+import subprocess
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
+SPEED = Path(__file__).parents[2] / "scripts" / "bench" / "speed"
+
 Answer = Callable[[ServerConnection, dict[str, Any], int], Awaitable[None]]
 """Answers one event of the platform; the number counts the call's media events from 0."""
+
+
+def compiled(program: Path, *sources: Path) -> Path:
+    """Build a program of the benchmarks; a warning of the compiler is an error."""
+    command = ["gcc", "-O2", "-std=gnu11", "-Wall", "-Wextra", "-Werror", "-o", program, *sources, "-lm"]
+    subprocess.run(command, check=True)
+    return program
 
 
 async def send_media(connection: ServerConnection, ulaw: bytes) -> None:

@@ -14,9 +14,8 @@ from typing import Any
 import pytest
 from websockets.asyncio.server import ServerConnection
 
-from bench.echoes import Answer, audio_of, echo, send_media, served
+from bench.echoes import SPEED, Answer, audio_of, compiled, echo, send_media, served
 
-SPEED = Path(__file__).parents[2] / "scripts" / "bench" / "speed"
 CALLS = 4
 FRAMES = 50
 """Of each call: a second of 20 ms."""
@@ -30,8 +29,7 @@ def generator(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Build the generator; a warning of the compiler is an error."""
     program = tmp_path_factory.mktemp("generator") / "generator"
     sources = sorted(SPEED.glob("generator*.c"))
-    subprocess.run(["gcc", "-O2", "-std=gnu11", "-Wall", "-Wextra", "-Werror", "-o", program, *sources], check=True)
-    return program
+    return compiled(program, *sources)
 
 
 def run(generator: Path, answer: Answer, *arguments: str) -> dict[str, Any]:
@@ -143,6 +141,32 @@ async def leave(connection: ServerConnection, event: dict[str, Any], number: int
 def test_what_is_wrong_is_counted(generator: Path, answer: Answer, seen: dict[str, int]) -> None:
     """A frame of each call that is lost, doubled, late, changed or torn is counted as what it is, and nothing else."""
     assert troubles(run(generator, answer)) == seen
+
+
+def test_tones_are_believed_as_noise_is(generator: Path) -> None:
+    """With tones for sounds an honest echo is believed, and the change of one byte is seen."""
+    assert troubles(run(generator, echo, "--smooth")) == {}
+    assert troubles(run(generator, spoil, "--smooth")) == {"lost": CALLS, "corrupt": CALLS}
+
+
+def test_audio_that_was_at_another_rate_is_counted(generator: Path) -> None:
+    """Other bytes in other pieces are counted by their number; what is short of it is lost, what is beyond it unexpected."""
+
+    async def convert(connection: ServerConnection, event: dict[str, Any], number: int) -> None:
+        ulaw = audio_of(event)
+        if ulaw and number % 3 == 2:
+            await send_media(connection, bytes(100))
+            await send_media(connection, bytes(380))
+
+    async def say_more(connection: ServerConnection, event: dict[str, Any], number: int) -> None:
+        await echo(connection, event, number)
+        if number == 48 and event["event"] == "media":
+            await send_media(connection, bytes(320))
+
+    report = run(generator, convert, "--count")
+    assert troubles(report) == {"lost": CALLS * (FRAMES % 3)}
+    assert 35_000 < report["latency_us"]["p99"] < 200_000  # the first of three has waited for the other two
+    assert run(generator, say_more, "--count")["unexpected"] > 0
 
 
 def test_another_call_s_audio_is_no_echo(generator: Path) -> None:

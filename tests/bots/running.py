@@ -57,14 +57,14 @@ def write_voice(folder: Path) -> Path:
 
 
 @contextmanager
-def pipecat_bot(sound: Path, log: Path) -> Iterator[str]:
-    """Run the bot; return where it answers."""
+def pipecat_bot(sound: Path, log: Path, program: str = "pipecat_bot.py", *arguments: Path) -> Iterator[str]:
+    """Run a bot of this folder; return where it answers."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     # Nothing of the tests' own environment may be seen there.
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-    bot = [str(environment_of_pipecat()), str(ROOT / "tests" / "bots" / "pipecat_bot.py"), str(port), str(sound)]
+    bot = [environment_of_pipecat(), ROOT / "tests" / "bots" / program, str(port), sound, *arguments]
     with log.open("w") as out:
         process = subprocess.Popen(bot, env=inherited, stdout=out, stderr=subprocess.STDOUT)
     try:

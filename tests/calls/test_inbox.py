@@ -2,9 +2,11 @@
 
 import asyncio
 import threading
+from functools import partial
 
 from calls.support import arrival
-from smartflo_bridge.calls.inbox import Inbox
+from smartflo_bridge.calls.inbox import FULL_BYTES, FULL_ITEMS, Inbox
+from smartflo_bridge.calls.mailbox import Mailbox
 from smartflo_bridge.core.commands import HangUp
 from smartflo_bridge.core.signals import Tick
 from virtual_clock import virtual
@@ -28,6 +30,22 @@ async def test_items_come_out_in_the_order_in_which_they_went_in():
     await arrival(inbox)
     assert all_of(inbox) == items
     assert inbox.take() is None
+
+
+@virtual
+async def test_a_connection_is_stopped_by_number_and_by_size():
+    """So many messages, or so many bytes of them, and it is to stop reading until all have been taken."""
+    for message, count in ((b"x" * 1200, FULL_ITEMS), (b"x" * 60_000, FULL_BYTES // 60_000 + 1)):
+        inbox, told = Inbox(), []
+        for _ in range(2):
+            assert [inbox.accept(message, partial(told.append, 1)) for _ in range(count)] == [True] * (count - 1) + [
+                False
+            ]
+            assert inbox.arrival() is None
+            assert len(all_of(inbox)) == count
+            assert told == []
+            assert inbox.arrival() is not None
+            assert told.pop() == 1
 
 
 @virtual
@@ -73,9 +91,9 @@ def test_nothing_is_lost_or_reordered_between_threads():
     count = 20_000
 
     async def main():
-        inbox = Inbox()
+        inbox, mailbox = Inbox(), Mailbox(asyncio.get_running_loop())
         writer = threading.Thread(
-            target=lambda: [inbox.put_from_thread(b"t%d" % number) for number in range(count)], daemon=True
+            target=lambda: [mailbox.post(inbox.put, b"t%d" % number) for number in range(count)], daemon=True
         )
         writer.start()
         from_thread, from_loop, sent = [], [], 0
@@ -101,11 +119,12 @@ def test_every_item_of_a_thread_wakes_the_reader():
 
     async def main():
         inbox, taken = Inbox(), threading.Semaphore(1)
+        mailbox = Mailbox(asyncio.get_running_loop())
 
         def put_one_by_one():
             for number in range(count):
                 assert taken.acquire(timeout=10)
-                inbox.put_from_thread(b"%d" % number)
+                mailbox.post(inbox.put, b"%d" % number)
 
         writer = threading.Thread(target=put_one_by_one, daemon=True)
         writer.start()
@@ -126,8 +145,44 @@ def test_a_thread_that_outlives_the_loop_is_no_error():
     """A handler left alone may still ask for something when nobody is there any more."""
 
     async def main():
-        return Inbox()
+        return Mailbox(asyncio.get_running_loop())
 
-    inbox = asyncio.run(main())
-    inbox.put_from_thread(HangUp())
-    inbox.put_from_thread(HangUp())
+    mailbox = asyncio.run(main())
+    mailbox.post(print, "never")
+    mailbox.post(print, "never")
+
+
+def test_one_call_that_fails_keeps_no_other_from_being_made():
+    """The loop hears of the failure, and the calls behind it are made, in order."""
+
+    async def main():
+        loop, made, failures = asyncio.get_running_loop(), [], []
+        loop.set_exception_handler(lambda _, context: failures.append(type(context["exception"])))
+        mailbox = Mailbox(loop)
+        mailbox.post(made.append, 1)
+        mailbox.post(int, "one")
+        mailbox.post(made.append, 2)
+        mailbox.post(made.append, 3)
+        async with asyncio.timeout(5):
+            while len(made) < 3:
+                await asyncio.sleep(0)
+        assert (made, failures) == ([1, 2, 3], [ValueError])
+
+    asyncio.run(main())
+
+
+def test_many_calls_cost_one_wake_up():
+    """What is posted before the loop has looked is served together."""
+
+    async def main():
+        loop, made = asyncio.get_running_loop(), []
+        wake, wakes = loop.call_soon_threadsafe, []
+        loop.call_soon_threadsafe = lambda *args: wakes.append(args) or wake(*args)
+        mailbox = Mailbox(loop)
+        for number in range(100):
+            mailbox.post(made.append, number)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert (made, len(wakes)) == (list(range(100)), 1)
+
+    asyncio.run(main())

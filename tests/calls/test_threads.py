@@ -222,7 +222,10 @@ def test_a_home_that_is_stopped_cancels_what_runs_there():
     async def wait_for_ever():
         await asyncio.Event().wait()
 
-    running = home.start(wait_for_ever())
+    async def main():
+        return home.start(wait_for_ever())
+
+    running = asyncio.run(main())
     assert home.stop(WAIT_SECONDS)
     assert running.cancelled() or running.done()
     home.post(print)  # nobody is left to be told, and that is no error

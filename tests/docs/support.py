@@ -29,7 +29,11 @@ from smartflo_bridge.simulator.plan import Action, CallPlan
 from smartflo_bridge.simulator.report import CallReport
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = ["README.md", "CHANGELOG.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [
+    "README.md",
+    "CHANGELOG.md",
+    *sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md")),
+]
 PROGRAMS = Path(sys.executable).parent
 """Where the installed `smartflo-bridge` is, and the Python that goes with it."""
 

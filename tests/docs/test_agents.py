@@ -6,7 +6,9 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
 from docs.support import ROOT, Block, blocks_of, without_blocks
@@ -18,9 +20,13 @@ from smartflo_bridge.agents.lookup import Agent
 from smartflo_bridge.agents.raw import RawDialect, RawSettings
 from smartflo_bridge.config import load_config
 
-BLOCKS = blocks_of("docs/agents.md")
+PAGES = {path.stem: f"docs/agents/{path.name}" for path in (ROOT / "docs" / "agents").glob("*.md")}
+"""Kinds with a page of their own."""
+
+BLOCKS = [block for document in ("docs/agents.md", *PAGES.values()) for block in blocks_of(document)]
 TABLES = [block for block in BLOCKS if block.language == "toml"]
 CODE = next(block for block in BLOCKS if block.language == "python")
+FLORA = next(block for block in blocks_of("docs/agents/sarvam.md") if block.language == "python")
 
 
 @pytest.mark.parametrize("block", TABLES, ids=str)
@@ -29,14 +35,21 @@ def test_each_table_is_a_configuration_that_works(
 ) -> None:
     """With the files that it names."""
     (tmp_path / "orders.py").write_text(CODE.text)
+    (tmp_path / "flora.py").write_text(FLORA.text)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
-    for name in re.findall(r'key-file = "(.+?)"', block.text):
+    for name in re.findall(r'(?:key|token)-file = "(.+?)"', block.text):
         write_secret(tmp_path / name, "a-key-of-the-test\n")
     (tmp_path / "smartflo.toml").write_text(block.text)
     config = load_config(tmp_path / "smartflo.toml")
     assert config.agent is not None
     Agent(config.agent, tmp_path)
+
+
+def defaults_of(kind: str) -> dict[str, Any]:
+    """Return the keys of a kind that have a default, with it."""
+    fields = msgspec.structs.fields(KINDS[kind].settings)
+    return {field.name.replace("_", "-"): field.default for field in fields if field.default is not msgspec.NODEFAULT}
 
 
 def test_every_key_of_every_kind_is_shown() -> None:
@@ -45,16 +58,21 @@ def test_every_key_of_every_kind_is_shown() -> None:
     for block in TABLES:
         table = tomllib.loads(block.text)["agent"]
         shown.setdefault(table["kind"], set()).update(table)
-        if "model" in table:
-            defaults = KINDS[table.pop("kind")].settings()
-            del table["key-file"]
-            for key, value in table.items():
-                assert value == getattr(defaults, key.replace("-", "_")), key
-    shared = shown["raw"] | {"fallback-agent"}
+        defaults = defaults_of(table["kind"])
+        if "url" in table and "url" in defaults:
+            for key in table.keys() & defaults.keys() - {"key-file"}:
+                assert table[key] == defaults[key], key
+        if "smartflo-url" in table:
+            assert table["smartflo-url"] == defaults["smartflo-url"]
+    transfer = {
+        key for key in shown["openai"] if key.startswith(("transfer-", "smartflo-"))
+    }  # once, for all with tools
+    shared = shown["raw"] | {"fallback-agent"} | transfer
     for name, kind in KINDS.items():
         keys = {field.replace("_", "-") for field in kind.settings.__struct_fields__}
         assert keys <= shown[name] | shared, name
-        assert f"\n## {name}\n" in without_blocks("docs/agents.md"), name
+        page, heading = (PAGES[name], f"# {name}\n") if name in PAGES else ("docs/agents.md", f"\n## {name}\n")
+        assert heading in without_blocks(page), name
 
 
 def test_the_tools_are_tools() -> None:
@@ -63,6 +81,19 @@ def test_the_tools_are_tools() -> None:
     program = f"{CODE.text}\nfrom smartflo_bridge.agents.tools import Function\n{show}"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=20)
     assert "the order's number" in done.stdout
+
+
+def test_the_function_that_answers_answers() -> None:
+    """The example is one that Sarvam's agent can be given; it repeats, and hangs up."""
+    program = f"""{FLORA.text}
+import asyncio
+from smartflo_bridge.agents.answering import checked_answer
+async def ask(said):
+    return [text async for text in checked_answer(answer)(said, CallFacts("MZ1"), [])]
+print(asyncio.run(ask("Roses")), asyncio.run(ask("Bye!"))[-1] == HANG_UP)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=20)
+    assert done.stdout == "['You said: ', 'Roses'] True\n"
 
 
 def test_the_messages_of_the_raw_leg_are_those_of_the_code() -> None:

@@ -38,9 +38,10 @@ def missing() -> str | None:
 class Namespace:
     """A network that has one wire to ours."""
 
-    def __init__(self, name: str, our_address: str) -> None:
+    def __init__(self, name: str, our_address: str, their_address: str) -> None:
         self._name = name
         self._our_address = our_address
+        self._their_address = their_address
 
     async def connect(self, port: int) -> socket.socket:
         """Return a socket of that network, connected to a port of ours."""
@@ -48,6 +49,14 @@ class Namespace:
         sock.setblocking(False)
         await asyncio.get_running_loop().sock_connect(sock, (self._our_address, port))
         return sock
+
+    def listen(self) -> tuple[socket.socket, str]:
+        """Return a socket of that network that listens, and where it can be reached from ours: `address:port`."""
+        sock = self._socket()
+        sock.bind((self._their_address, 0))
+        sock.listen()
+        sock.setblocking(False)
+        return sock, f"{self._their_address}:{sock.getsockname()[1]}"
 
     def cut(self) -> None:
         """Cut the wire. Neither end is told."""
@@ -84,7 +93,7 @@ def namespace() -> Iterator[Namespace]:
         _ip("link", "set", wire, "up")
         _ip("netns", "exec", name, "ip", "addr", "add", f"{theirs}/30", "dev", "theirs")
         _ip("netns", "exec", name, "ip", "link", "set", "theirs", "up")
-        yield Namespace(name, ours)
+        yield Namespace(name, ours, theirs)
     finally:
         _ip("netns", "del", name)  # its end of the wire goes with it, and so does ours
 

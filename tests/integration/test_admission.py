@@ -1,14 +1,15 @@
 """Too many at once, over real sockets: handshakes that go nowhere, calls in a burst, a loop that is late, large requests."""
 
 import asyncio
+import itertools
 import json
 import signal
 import socket
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from integration.daemon import WAIT_SECONDS, Daemon, until
 from integration.handlers.answers import speech
@@ -146,17 +147,24 @@ def test_how_large_a_request_may_be(tmp_path: Path, target: str, headers: str, s
         assert ask(daemon.port, target, headers)[0] == status
 
 
-def test_how_many_fragments_a_message_may_have(tmp_path: Path) -> None:
-    """Some; a message in 300 ends the call with 1009."""
+@pytest.mark.parametrize("fast_frames", [True, False])
+def test_how_many_fragments_a_message_may_have(tmp_path: Path, *, fast_frames: bool) -> None:
+    """Some; one more than 256 ends the call with 1009, though they be empty; a peer that goes on is cut."""
 
     async def main(daemon: Daemon) -> None:
         async with dialled(daemon.url) as platform:
             await platform.start()
             await platform.connection.send(["{"] + [" "] * 200 + ["}"])
             await daemon.log.seen("call started")
-            await platform.connection.send(["{"] + [" "] * 300 + ["}"])
+            await platform.connection.send(["{"] + [""] * 260 + ["}"])
             assert (await platform.closed())[0] == 1009
+        async with dialled(daemon.url) as platform:
+            await platform.start()
+            await daemon.log.seen("call started", 2)
+            with suppress(ConnectionClosed):
+                await platform.connection.send(itertools.chain(["{"], itertools.repeat("", 500_000)))
+            assert (await platform.closed())[0] in (1009, 1006)
 
-    with Daemon(tmp_path, handler="answers:answer") as daemon:
+    with Daemon(tmp_path, handler="answers:answer", fast_frames=fast_frames) as daemon:
         asyncio.run(main(daemon))
-        assert daemon.ended()[0]["termination"] == "protocol_error"
+        assert [end["termination"] for end in daemon.ended(2)] == ["protocol_error"] * 2

@@ -35,7 +35,7 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     with Daemon(
         tmp_path_factory.mktemp("daemon"),
         handler="answers:answer",
-        expects=["^handler failed "],
+        expects=["^handler failed ", "^a handler blocks its thread "],
         tracebacks=1,
         start_deadline_seconds=START_DEADLINE_SECONDS,
         idle_seconds=IDLE_SECONDS,

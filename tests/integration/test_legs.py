@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,8 @@ from agents.fake_openai import FakeOpenAI
 from agents.support import SocketConnection
 from bots.running import pipecat_bot, write_voice
 from bots.sample_bot import SampleBot
-from integration.daemon import KEYS, bridge, on_uvloop, url_of
+from integration.daemon import KEYS, on_uvloop, url_of
+from integration.legs import call_agent, call_bot, check
 from secret_files import write_secret
 from smartflo_bridge.config import config_from
 from smartflo_bridge.core.audio import SILENCE
@@ -26,38 +26,14 @@ from smartflo_bridge.simulator.mix import built_in_voice
 from smartflo_bridge.simulator.plan import CallPlan, HangUp, Press, Speak
 from smartflo_bridge.simulator.progress import EndedBy
 from smartflo_bridge.simulator.report import CallReport
-from smartflo_bridge.simulator.rules import Rule
 
 VOICE = prompt("menu")
-GAPS = {Rule.GAP_0_MS, Rule.GAP_60_MS, Rule.GAP_200_MS}
-"""Where the machine is too busy for its pacing."""
-
-
-async def call_agent(agent: dict[str, Any], plan: CallPlan) -> CallReport:
-    """Call a bridge whose agent is configured so."""
-    async with bridge(agent=agent) as service:
-        return await place_call(url_of(service), plan)
 
 
 def serving_loudly(agent: dict[str, Any]) -> AbstractAsyncContextManager[Service]:
     """Serve as `bridge` does, where warnings are expected."""
     table = {name.replace("_", "-"): value for name, value in KEYS.items()}
     return serving(config_from(table | {"agent": agent}), Path.cwd())
-
-
-async def call_bot(
-    answer: Callable[[ServerConnection], Awaitable[None]], plan: CallPlan, **agent: object
-) -> CallReport:
-    """Serve a bot on a free port, and call it over the bridge."""
-    async with serve(answer, "127.0.0.1", 0) as server:
-        url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
-        return await call_agent({"url": url, **agent}, plan)
-
-
-def check(report: CallReport) -> None:
-    """Fail if the bridge broke a rule, or did not end the call as it should."""
-    assert set(report.broken) <= GAPS, report.violations
-    assert report.ended_well
 
 
 def test_a_pipecat_bot_keeps_all_rules_behind_the_bridge(tmp_path: Path) -> None:

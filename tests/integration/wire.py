@@ -16,6 +16,7 @@ from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
+from websockets.protocol import State
 
 from integration.daemon import WAIT_SECONDS, Daemon
 from integration.handlers.answers import speech
@@ -118,7 +119,8 @@ async def dialled(url: str, **options: Any) -> AsyncIterator[Platform]:
     try:
         yield Platform(connection)
     finally:
-        connection.transport.abort()
+        if connection.state is not State.CLOSED:  # asyncio's transport fails when it is aborted after it has closed
+            connection.transport.abort()
         await connection.wait_closed()
 
 

@@ -88,9 +88,7 @@ class DialledConnection:
             ServerProtocol(max_size=MAX_MESSAGE_BYTES),
             _Server(),
             registry=registry,
-            admission=Admission(
-                registry, LoopLag(), TrustedProxies([]), max_new_calls_per_second=30, shed_seconds=0.25
-            ),
+            admission=Admission(registry, LoopLag(), TrustedProxies([]), max_new_calls_per_second=1, shed_seconds=1.0),
             open_doorway=lambda: Doorway(None),
             write_deadline_seconds=1.0,
             ping_seconds=20.0,

@@ -109,15 +109,15 @@ def measured(
     )
 
 
-def write(text: str, document: Path = DOCUMENT) -> None:
+def write(text: str, document: Path = DOCUMENT, begin_mark: str = BEGIN) -> None:
     """Put what was measured into the document.
 
     Raises:
         ValueError: the marks are not there.
     """
-    before, begin, rest = document.read_text().partition(BEGIN)
+    before, begin, rest = document.read_text().partition(begin_mark)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        msg = f"{document} has no {BEGIN!r} with {END!r} behind it"
+        msg = f"{document} has no {begin_mark!r} with {END!r} behind it"
         raise ValueError(msg)
-    document.write_text(f"{before}{BEGIN}\n\n{text.strip()}\n\n{END}{after}")
+    document.write_text(f"{before}{begin_mark}\n\n{text.strip()}\n\n{END}{after}")

@@ -14,6 +14,8 @@
    --most-under-way: of each call, on its timeline: a load that is too much for a server keeps it busy all the time, without
      the queues that would grow without end.
    --listen: what comes back is no echo, but paced speech of the server's own; its schedule is judged, not its content.
+   --smooth: tones for sounds and not noise, which an agent's leg would refuse as no speech.
+   --count: what comes back has been at another rate, and is another's bytes: frame n is back when so many bytes are.
    --first-number: of the streams' ids, for a second generator beside another.
    --press-ms: each call presses a key so often, and the time until `clear` comes is noted. */
 #define _GNU_SOURCE
@@ -218,6 +220,7 @@ static const struct option names[] = {
     {"first-number", required_argument, 0, 'f'},
     {"per-second", required_argument, 0, 'r'}, {"pid", required_argument, 0, 'i'},
     {"report-seconds", required_argument, 0, 'e'}, {"listen", no_argument, 0, 'l'},
+    {"smooth", no_argument, 0, 'h'},           {"count", no_argument, 0, 'q'},
     {0, 0, 0, 0},
 };
 
@@ -240,6 +243,8 @@ static void take_option(int option)
     case 'r': options.per_second = atoi(optarg); break;
     case 'e': options.report_ns = (int64_t)(atof(optarg) * 1e9); break;
     case 'l': options.is_listening = true; break;
+    case 'h': options.is_smooth = true; break;
+    case 'q': options.is_counting = true; break;
     case 'i':
         if (options.n_pids < MAX_PIDS)
             options.pids[options.n_pids++] = atoi(optarg);

@@ -19,7 +19,7 @@ enum {
 
 struct options {
     int port, calls, payload_bytes, window, most_under_way, press_ms, cpu, per_second, watched_core, first_number, n_pids;
-    bool is_listening;
+    bool is_listening, is_smooth, is_counting;
     int64_t interval_ns, settle_ns, warm_up_ns, measured_ns, report_ns;
     const char *path;
     pid_t pids[MAX_PIDS];

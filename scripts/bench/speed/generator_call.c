@@ -9,6 +9,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <math.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <sys/epoll.h>
@@ -26,12 +27,19 @@ static uint32_t draw(void)
     return chance ^= chance << 5;
 }
 
+/* Mostly below 1 kHz, and at half of full scale at most, as speech is. No sound has the negative zero. */
+static uint8_t tone_at(int sound, int sample)
+{
+    double turn = 2 * M_PI * sample / 8000;
+    return ulaw_of((int)(9000 * sin(turn * (200 + 5 * sound)) + 4000 * sin(turn * (450 + 3 * sound)) + 1000 * sin(turn * 1300)));
+}
+
 void prepare_sounds(void)
 {
     base64_prepare();
     for (int sound = 0; sound < BANK; sound++) {
         for (int i = 0; i < options.payload_bytes; i++) {
-            uint8_t code = (uint8_t)(draw() >> 8);
+            uint8_t code = options.is_smooth ? tone_at(sound, i) : (uint8_t)(draw() >> 8);
             sounds[sound][i] = code == 0x7F ? 0x7E : code;
         }
         size_t size = (size_t)options.payload_bytes - WATERMARK_BYTES;
@@ -153,6 +161,17 @@ static void take_unit(struct call *call, int epoll, const uint8_t *unit, int64_t
         complete(call, epoll, now);
 }
 
+/* Counts what has been at another rate meanwhile: frame n is back when so many bytes are. */
+static void take_counted(struct call *call, int epoll, long bytes, int64_t now)
+{
+    call->current_bytes += bytes;
+    for (; call->current_bytes >= options.payload_bytes && call->back < call->sent; call->current_bytes -= options.payload_bytes) {
+        call->current = call->back;
+        complete(call, epoll, now);
+    }
+    totals.unexpected += call->current_bytes >= options.payload_bytes;
+}
+
 static void take_text(struct call *call, int epoll, const char *text, size_t size, int64_t now)
 {
     static uint8_t audio[IN_BYTES];
@@ -169,14 +188,16 @@ static void take_text(struct call *call, int epoll, const char *text, size_t siz
         return;
     }
     long bytes = base64_decode(audio, payload, length);
-    if (bytes <= 0 || bytes % UNIT_BYTES) {
+    if (bytes <= 0 || (bytes % UNIT_BYTES && !options.is_counting)) {
         totals.unexpected++;
         return;
     }
     totals.messages_back++;
     totals.bytes_back += (uint64_t)bytes;
     note_arrival(call, now, (size_t)bytes);
-    for (long at = 0; at < bytes && !options.is_listening; at += UNIT_BYTES)
+    if (options.is_counting)
+        take_counted(call, epoll, bytes, now);
+    for (long at = 0; at < bytes && !options.is_listening && !options.is_counting; at += UNIT_BYTES)
         take_unit(call, epoll, audio + at, now);
 }
 

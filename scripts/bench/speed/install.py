@@ -23,6 +23,10 @@ PIPECAT = CACHE / "pipecat" / "bin" / "python"
 NODE_MODULES = CACHE / "node" / "node_modules"
 GENERATOR = CACHE / "generator"
 EPOLL_ECHO = CACHE / "epoll-echo"
+AGENT = CACHE / "agent"
+"""The far agent of the benchmark of legs."""
+WITH_NUMPY = CACHE / "with-numpy" / "bin" / "python"
+"""The Python with the daemon and its extra for other rates: what transcodes needs it."""
 
 INSTALL_SECONDS = 600
 CFLAGS = ("-O2", "-std=gnu11", "-Wall", "-Wextra", "-Werror")
@@ -105,7 +109,7 @@ def node_modules(folder: Path) -> None:
 
 def compiled(made: Path, *sources: Path) -> None:
     """Compile a program in C."""
-    run("gcc", *CFLAGS, "-o", made, *sources)
+    run("gcc", *CFLAGS, "-o", made, *sources, "-lm")
 
 
 def install(*, everything: bool = True) -> dict[str, str]:
@@ -118,7 +122,7 @@ def install(*, everything: bool = True) -> dict[str, str]:
         NotInstalledError: nothing can be measured: the generator or the daemon is missing.
     """
     CACHE.mkdir(exist_ok=True)
-    wire = HERE / "wire.h"
+    wire, serving = HERE / "wire.h", HERE / "serving.h"
     generator = sorted(HERE.glob("generator*.[ch]"))
     sources = [path for path in generator if path.suffix == ".c"]
     make(GENERATOR, [wire, *generator], lambda: compiled(GENERATOR, *sources))
@@ -128,9 +132,16 @@ def install(*, everything: bool = True) -> dict[str, str]:
     others, pipecat, node = OTHERS.parents[1], PIPECAT.parents[1], NODE_MODULES.parent
     needs, needs_pipecat = ANCHORS / "requirements.txt", ANCHORS / "requirements-pipecat.txt"
     epoll = ANCHORS / "epoll_echo.c"
+    with_numpy, agent = WITH_NUMPY.parents[1], HERE / "agent.c"
     wanted: dict[str, tuple[Path, list[Path], Callable[[], None]]] = {
         "others": (others, [needs], lambda: environment(others, "-r", needs)),
-        "c": (EPOLL_ECHO, [wire, epoll], lambda: compiled(EPOLL_ECHO, epoll)),
+        "agent": (AGENT, [wire, serving, agent], lambda: compiled(AGENT, agent)),
+        "with-numpy": (
+            with_numpy,
+            [ROOT / "pyproject.toml"],
+            lambda: environment(with_numpy, "--editable", f"{ROOT}[resample]"),
+        ),
+        "c": (EPOLL_ECHO, [wire, serving, epoll], lambda: compiled(EPOLL_ECHO, epoll)),
     }
     if everything:
         wanted["pipecat"] = (pipecat, [needs_pipecat], lambda: environment(pipecat, "-r", needs_pipecat))

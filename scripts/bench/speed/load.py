@@ -33,6 +33,9 @@ class Load:
     per_second: int = 0
     first_number: int = 0
     report_seconds: float = 0.0
+    path: str = "/vendor-stream"
+    is_smooth: bool = False
+    is_counting: bool = False
 
     @property
     def expected_seconds(self) -> float:
@@ -53,7 +56,8 @@ class Load:
             f"--first-number={self.first_number}",
             f"--report-seconds={self.report_seconds}",
         ]
-        return [*words, "--listen"] if self.is_listening else words
+        flags = {"--listen": self.is_listening, "--smooth": self.is_smooth, "--count": self.is_counting}
+        return [*words, f"--path={self.path}", *(flag for flag, is_set in flags.items() if is_set)]
 
 
 @dataclass(frozen=True)

@@ -25,8 +25,9 @@ DAEMON: dict[str, object] = {
     "handler": "echo",
     "health-port": 0,
     "max-calls": 20_000,
-    "max-new-calls-per-second": 10_000,
+    "max-new-calls-per-second": 100_000,  # what is measured is what it can do, not what it would let in
     "shed-lag-seconds": 60.0,
+    "trusted-proxies": ["127.0.0.1"],  # so that the generator may shake all its hands at once
     "lame-duck-seconds": 0,
     "drain-seconds": 1,
     "log-level": "warning",
@@ -48,20 +49,24 @@ class Server:
     command: Callable[[int], list[str]]
 
 
-def daemon(keys: dict[str, object] | None = None, name: str = "ours") -> Server:
-    """Return the daemon, with keys of its configuration that differ from `DAEMON`."""
+def daemon(keys: dict[str, object] | None = None, name: str = "ours", python: Path = OURS) -> Server:
+    """Return the daemon, with keys of its configuration that differ from `DAEMON`; None takes one away."""
 
     def command(port: int) -> list[str]:
         file = CACHE / f"daemon-{port}.toml"
         file.write_text(toml({**DAEMON, **(keys or {}), "port": port}))
-        return [str(OURS.with_name("smartflo-bridge")), "serve", "--config", str(file)]
+        return [str(python.with_name("smartflo-bridge")), "serve", "--config", str(file)]
 
-    return Server(name, "ours", command)
+    return Server(name, python.parents[1].name, command)
 
 
 def toml(keys: dict[str, object]) -> str:
-    """Write a configuration."""
-    return "".join(f"{key} = {json.dumps(value)}\n" for key, value in keys.items())
+    """Write a configuration: keys, then the tables among them; what is None is left out."""
+    plain = "".join(
+        f"{key} = {json.dumps(value)}\n" for key, value in keys.items() if not isinstance(value, dict | None)
+    )
+    tables = [f"[{key}]\n{toml(value)}" for key, value in keys.items() if isinstance(value, dict)]
+    return plain + "".join(tables)
 
 
 def python_anchor(name: str, python: Path, file: str) -> Server:
@@ -138,11 +143,11 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 
 
 @contextmanager
-def running(server: Server) -> Iterator[Running]:
+def running(server: Server, core: int = SERVER_CORE) -> Iterator[Running]:
     """Run a server on its core, fresh for each measurement; what it says goes to `.bench/server.log`."""
     port = free_port()
     with (CACHE / "server.log").open("wb") as log:
-        command = ["taskset", "--cpu-list", str(SERVER_CORE), *server.command(port)]
+        command = ["taskset", "--cpu-list", str(core), *server.command(port)]
         process = subprocess.Popen(command, stdout=log, stderr=log, cwd=HANDLERS, env=environment())
     try:
         await_port(port, process, server.name)

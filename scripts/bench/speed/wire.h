@@ -1,4 +1,4 @@
-/* What the load generator and the echo in C share: base64, WebSocket frames (RFC 6455, 5.2), and clocks.
+/* What the programs in C share: base64, mu-law, WebSocket frames (RFC 6455, 5.2), and clocks.
    Nothing here allocates. Strict where a mistake would hide a server's: a payload that is no base64 is reported. */
 #ifndef WIRE_H
 #define WIRE_H
@@ -72,6 +72,13 @@ static inline long base64_decode(uint8_t *out, const char *in, size_t size)
         *to++ = (uint8_t)bits;
     }
     return (long)(to - out) - (long)padding;
+}
+
+/* Returns a sample's mu-law (G.711). */
+static inline uint8_t ulaw_of(int sample)
+{
+    int magnitude = (abs(sample) > 32635 ? 32635 : abs(sample)) + 0x84, segment = 24 - __builtin_clz((unsigned)magnitude);
+    return (uint8_t)~((sample < 0 ? 0x80 : 0) | segment << 4 | (magnitude >> (segment + 3) & 0x0F));
 }
 
 /* Finds the text of a member, `"name": "text"`, anywhere in a message; returns its start, its length in `length`. */

@@ -18,7 +18,7 @@ from smartflo_bridge.agents.line import Line
 from smartflo_bridge.agents.plan import LegPlan, facts_of
 from smartflo_bridge.agents.speaking import Heard, Speaking
 from smartflo_bridge.agents.succession import OpenSuccessor, successor_in_time
-from smartflo_bridge.agents.tools import HANG_UP
+from smartflo_bridge.agents.tools import HANG_UP, failure
 from smartflo_bridge.calls.call import Call
 from smartflo_bridge.core.effects import MarkOutcome
 from smartflo_bridge.core.errors import AgentError, CallEnded, HandlerError
@@ -242,14 +242,14 @@ class Conversation:
             else:
                 self.speaking.finish()
                 self._end(over, None)
-        elif self._plan.tools is None or len(self._jobs) > MAX_TOOL_CALLS:
-            line.say(line.dialect.tool_result(asked.id, '{"error":"this cannot be called now"}'))
+        elif len(self._jobs) > MAX_TOOL_CALLS:
+            line.say(line.dialect.tool_result(asked.id, failure("this cannot be called now")))
         else:
             self._start(self._run_tool(asked, line))
 
     async def _run_tool(self, asked: ToolCall, line: Line) -> None:
-        if self._plan.tools is not None:
-            line.say(line.dialect.tool_result(asked.id, await self._plan.tools.run(asked, self.facts)))
+        result = await self._plan.run_tool(asked, self.facts, lambda: self.speaking.is_heard)
+        line.say(line.dialect.tool_result(asked.id, result))
 
     async def _succeed(self, seconds: float, over: _Over, open_successor: OpenSuccessor) -> None:
         """Have another line take over; where there is none, this one goes on to its end."""

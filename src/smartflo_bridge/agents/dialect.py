@@ -70,11 +70,15 @@ class HttpRequest(msgspec.Struct, frozen=True):
 
 
 class Endpoint(msgspec.Struct, frozen=True):
-    """Where a service is dialled. Headers may hold a key: neither is ever logged."""
+    """Where a service is dialled. Headers may hold a key: neither is ever logged.
+
+    `beside` are other connections of the same line, by the names that their messages have: see `beside.Beside`.
+    """
 
     url: str
     headers: dict[str, str] = {}
     subprotocols: tuple[str, ...] = ()
+    beside: dict[str, "Endpoint"] = {}
 
 
 class Dialect:
@@ -84,15 +88,15 @@ class Dialect:
         hears: the format in which it is given the caller's audio; may be set until it is ready.
         speaks: the format of its speech, as agreed; `Ready.speaks` may say otherwise.
         awaits_ready: False if the service may be spoken to at once, and says nothing to that effect.
-        notices_barge_in: False if the service does not say when the caller speaks over it: the leg then listens itself.
+        notices_barge_in: False while the service does not say when the caller speaks over it: the leg then listens itself.
         keep_alive_seconds: how often the service has to be told that we are still there; 0 for never.
         wants_speech_edges: True if it is to be told when the caller's speech begins and ends, as the leg hears it.
     """
 
     hears: AudioFormat = ULAW_8K
     speaks: AudioFormat = ULAW_8K
+    notices_barge_in: bool = True
     awaits_ready: ClassVar[bool] = True
-    notices_barge_in: ClassVar[bool] = True
     wants_speech_edges: ClassVar[bool] = False
     keep_alive_seconds: ClassVar[float] = 0.0
 

@@ -3,12 +3,23 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from smartflo_bridge.agents.deepgram import DeepgramDialect
+from smartflo_bridge.agents.deepgram_session import DeepgramSettings
 from smartflo_bridge.agents.dialect import Dialect, Opening
+from smartflo_bridge.agents.elevenlabs import ElevenLabsDialect
+from smartflo_bridge.agents.elevenlabs_session import ElevenLabsSettings
+from smartflo_bridge.agents.gemini import GeminiDialect
+from smartflo_bridge.agents.gemini_session import GeminiSettings
 from smartflo_bridge.agents.openai import OpenAIDialect
 from smartflo_bridge.agents.openai_session import OpenAISettings
+from smartflo_bridge.agents.pipecat import PipecatDialect, PipecatSettings
 from smartflo_bridge.agents.raw import RawDialect, RawSettings
+from smartflo_bridge.agents.sarvam import SarvamDialect
+from smartflo_bridge.agents.sarvam_session import SarvamSettings
 from smartflo_bridge.agents.settings import AgentSettings
 from smartflo_bridge.agents.twilio import TwilioDialect, TwilioSettings
+from smartflo_bridge.agents.ultravox import UltravoxDialect
+from smartflo_bridge.agents.ultravox_session import UltravoxSettings
 from smartflo_bridge.tables import ConfigKeyError, struct_from
 
 
@@ -23,6 +34,12 @@ KINDS: dict[str, Kind] = {
     "twilio": Kind(TwilioSettings, TwilioDialect),
     "raw": Kind(RawSettings, RawDialect),
     "openai": Kind(OpenAISettings, OpenAIDialect),
+    "gemini": Kind(GeminiSettings, GeminiDialect),
+    "elevenlabs": Kind(ElevenLabsSettings, ElevenLabsDialect),
+    "deepgram": Kind(DeepgramSettings, DeepgramDialect),
+    "pipecat": Kind(PipecatSettings, PipecatDialect),
+    "ultravox": Kind(UltravoxSettings, UltravoxDialect),
+    "sarvam": Kind(SarvamSettings, SarvamDialect),
 }
 
 

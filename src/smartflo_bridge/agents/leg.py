@@ -9,13 +9,13 @@ import asyncio
 import logging
 from contextlib import suppress
 
+from smartflo_bridge.agents.answering import FUNCTION
 from smartflo_bridge.agents.connection import DialError
 from smartflo_bridge.agents.conversation import After, Conversation
 from smartflo_bridge.agents.dialect import Opening
 from smartflo_bridge.agents.line import Line, open_line
 from smartflo_bridge.agents.plan import LegPlan, facts_allowed
 from smartflo_bridge.agents.retries import Retries
-from smartflo_bridge.agents.tools import HANG_UP
 from smartflo_bridge.calls.call import Call
 from smartflo_bridge.core.audio import FRAME_BYTES
 from smartflo_bridge.core.errors import AgentError, CallEnded
@@ -110,7 +110,10 @@ class _Leg:
         self._retries.lose(self._loop.time() - line.opened_at)
         if not (isinstance(lost, DialError) and lost.may_retry) or self._retries.are_over:
             return lost
-        _log.warning(log_line("agent away", stream_sid=self._call.stream_sid, kind=self._plan.kind, reason=lost))
+        plan = self._plan
+        if so_far := plan.notices.add(self._loop.time()):
+            sid = self._call.stream_sid
+            _log.warning(log_line("agent away", stream_sid=sid, kind=plan.kind, reason=lost, so_far=so_far))
         return await self._open()
 
     async def _open(self) -> Line | AgentError:
@@ -133,12 +136,19 @@ class _Leg:
         retries.begin(self._loop.time())
         while True:
             began = self._loop.time()
+            opening = self._opening()
             self._dials += 1
             try:
                 line = await open_line(
-                    plan.network, plan.open_dialect(self._opening()), min(OPEN_SECONDS, retries.left_seconds(began))
+                    plan.network,
+                    plan.open_dialect(opening),
+                    min(OPEN_SECONDS, retries.left_seconds(began)),
+                    {FUNCTION: plan.answering.connect(self._talk.facts)} if plan.answering is not None else {},
                 )
             except DialError as error:
+                if opening.handle is not None and not error.may_retry:  # perhaps the handle is what it does not take
+                    self._talk.handle = None
+                    continue
                 pause = retries.pause_seconds(error, self._loop.time(), plan.chance())
                 if pause is None:
                     return error
@@ -149,11 +159,10 @@ class _Leg:
 
     def _opening(self) -> Opening:
         talk, plan = self._talk, self._plan
-        specifications = plan.tools.specifications if plan.tools is not None else ()
         return Opening(
             facts=facts_allowed(talk.facts, plan.settings),
             key=plan.key,
-            tools=specifications + ((HANG_UP,) if plan.may_hang_up else ()),
+            tools=plan.specifications,
             is_first=not talk.has_begun,
             handle=talk.handle,
             said=tuple(talk.said),

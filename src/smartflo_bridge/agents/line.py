@@ -5,10 +5,11 @@ A leg has one line at a time, and two for a moment when one takes over from anot
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import msgspec
 
+from smartflo_bridge.agents.beside import connect_all
 from smartflo_bridge.agents.connection import Closed, Connection, DialError
 from smartflo_bridge.agents.dialect import Dialect, Endpoint, HttpRequest
 from smartflo_bridge.agents.events import Answer, Failed, HangUpAsked, Ignored, LegEvent, Ready
@@ -19,6 +20,9 @@ from smartflo_bridge.core.audio import SAMPLE_RATE_HZ, ulaw_to_pcm
 
 MAX_SAID = 1024
 """Messages, audio apart, that wait for a service which does not read. It is cut for that within seconds anyway."""
+
+MAX_BATCH = 8
+"""Messages in one write, at most: a chunk of the platform's makes five of Twilio's."""
 
 LAST_WORDS_SECONDS = 0.2
 """How long a service may take to read what is said last."""
@@ -77,8 +81,8 @@ class Line:
         while True:
             await self._news.wait()
             self._news.clear()
-            while (message := self._next()) is not None:
-                if not await self._connection.send(message):
+            while messages := self._batch():
+                if not await self._connection.send(*messages):
                     return
 
     async def read(self) -> list[LegEvent]:
@@ -121,17 +125,18 @@ class Line:
             pass
         await self._connection.close()
 
-    def _next(self) -> Message | None:
-        if not self._said and self._hearing is not None and (ulaw := self._hearing.take()):
+    def _batch(self) -> list[Message]:
+        """Return what is sent next: what was said, else one piece of the caller's audio, be it several messages."""
+        while not self._said and self._hearing is not None and (ulaw := self._hearing.take()):
             audio = ulaw if self._converter is None else self._converter.convert(ulaw_to_pcm(ulaw))
             self._said.extend(self.dialect.hear(audio))
-            if not self._said:
-                return self._next()
-        return self._said.popleft() if self._said else None
+        return [self._said.popleft() for _ in range(min(len(self._said), MAX_BATCH))]
 
 
-async def open_line(network: Network, dialect: Dialect, timeout_seconds: float) -> Line:
-    """Reach a service, and wait until it is ready.
+async def open_line(
+    network: Network, dialect: Dialect, timeout_seconds: float, connected: Mapping[str, Connection]
+) -> Line:
+    """Reach a service, and wait until it is ready. `connected` is what is beside it, and connected already.
 
     Raises:
         DialError: it is not, in time.
@@ -141,7 +146,8 @@ async def open_line(network: Network, dialect: Dialect, timeout_seconds: float) 
         async with asyncio.timeout(timeout_seconds):
             request = dialect.request()
             answer = None if request is None else await network.ask(request, timeout_seconds)
-            connection = await network.dial(_found(dialect.endpoint(answer)), timeout_seconds)
+            endpoint = _found(dialect.endpoint(answer))
+            connection = await connect_all(network.dial, endpoint, timeout_seconds, connected)
             line = Line(connection, dialect)
             await line.open()
             return line

@@ -1,10 +1,11 @@
 """From the configuration's `[agent]` to something that answers calls."""
 
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from smartflo_bridge.agents.answering import Answering, checked_answer
 from smartflo_bridge.agents.connection import dial
 from smartflo_bridge.agents.dialect import CallFacts, Opening
 from smartflo_bridge.agents.http import ask
@@ -12,8 +13,9 @@ from smartflo_bridge.agents.kinds import KINDS, kind_of
 from smartflo_bridge.agents.leg import serve_with
 from smartflo_bridge.agents.line import Network
 from smartflo_bridge.agents.plan import LegPlan
-from smartflo_bridge.agents.settings import AgentSettings, KeySettings, ToolSettings
-from smartflo_bridge.agents.tools import Function, Tools
+from smartflo_bridge.agents.settings import AgentSettings, AnswerSettings, KeySettings, ToolSettings
+from smartflo_bridge.agents.tools import HANG_UP, Function, Tools
+from smartflo_bridge.agents.transfer import TRANSFER, Transfer
 from smartflo_bridge.calls.call import Call
 from smartflo_bridge.calls.home import Handler, HandlerLoop
 from smartflo_bridge.calls.rates import rate_converter
@@ -47,6 +49,8 @@ class Agent:
         self._network = network
         self._key = _key_of(settings, config_dir)
         self._functions = _functions_of(settings)
+        self._answer = _answer_of(settings)
+        self._transfer = _transfer_of(settings, config_dir, network)
         self.fallback = Agent(settings.fallback_agent, config_dir, network) if settings.fallback_agent else None
         self._home: HandlerLoop | None = None
         self._plan: LegPlan | None = None
@@ -55,10 +59,13 @@ class Agent:
     def open(self) -> Handler:
         """Return the handler that serves calls; on the loop that runs now. `close` ends what it needed."""
         settings = self._settings
-        tools = None
+        tools = answering = None
         if self._functions and isinstance(settings, ToolSettings):
             self._home = HandlerLoop.in_thread()
             tools = Tools(self._functions, self._home, settings.tool_seconds)
+        if self._answer is not None and isinstance(settings, AnswerSettings):
+            self._home = HandlerLoop.in_thread()
+            answering = Answering(self._answer, self._home, settings.function_seconds)
         self._plan = LegPlan(
             kind=self.kind,
             settings=settings,
@@ -67,7 +74,9 @@ class Agent:
             chance=random.random,
             key=self._key,
             tools=tools,
+            answering=answering,
             may_hang_up=isinstance(settings, ToolSettings) and settings.may_hang_up,
+            transfer=self._transfer,
             fallback=self.fallback.open() if self.fallback else BUILT_IN.get(settings.fallback),
         )
         return self.answer
@@ -104,15 +113,45 @@ def _key_of(settings: AgentSettings, config_dir: Path) -> str:
             msg = f'agent.key-file: kind = "{kind_of(settings)}" needs one'
             raise ConfigError(msg)
         return ""
-    url = urlsplit(str(getattr(settings, "url", "")))
-    if url.scheme == "ws" and url.hostname not in ("localhost", "127.0.0.1", "::1"):
+    if _is_open_line(str(getattr(settings, "url", ""))):
         msg = "agent.url: a key is sent over wss:// only, or to this machine"
         raise ConfigError(msg)
-    file, lines = credential_lines("agent.key-file", settings.key_file, config_dir)
+    return _secret("agent.key-file", settings.key_file, config_dir, "key")
+
+
+def _transfer_of(settings: AgentSettings, config_dir: Path, network: Network) -> Transfer | None:
+    """Return the tool `transfer`, where it is configured."""
+    if not isinstance(settings, ToolSettings) or not settings.transfer_to:
+        return None
+    if not settings.smartflo_token_file:
+        msg = "agent.smartflo-token-file: transfer-to needs one"
+        raise ConfigError(msg)
+    if _is_open_line(settings.smartflo_url):
+        msg = "agent.smartflo-url: a token is sent over https:// only, or to this machine"
+        raise ConfigError(msg)
+    token = _secret("agent.smartflo-token-file", settings.smartflo_token_file, config_dir, "token")
+    return Transfer(settings.transfer_to, settings.smartflo_url, token, network.ask, settings.tool_seconds)
+
+
+def _is_open_line(address: str) -> bool:
+    """Return whether others could read what is sent there."""
+    url = urlsplit(address)
+    return url.scheme in ("ws", "http") and url.hostname not in ("localhost", "127.0.0.1", "::1")
+
+
+def _secret(key: str, name: str, config_dir: Path, word: str) -> str:
+    """Return the one line of a file."""
+    file, lines = credential_lines(key, name, config_dir)
     if len(lines) != 1 or not lines[0].isascii() or not lines[0].isprintable() or " " in lines[0]:
-        msg = f"agent.key-file: {file} holds one line, the key"
+        msg = f"{key}: {file} holds one line, the {word}"
         raise ConfigError(msg)
     return lines[0]
+
+
+def _answer_of(settings: AgentSettings) -> Callable[..., object] | None:
+    if not isinstance(settings, AnswerSettings):
+        return None
+    return checked_answer(find_object("agent.answer", settings.answer))
 
 
 def _functions_of(settings: AgentSettings) -> Mapping[str, object]:
@@ -122,6 +161,10 @@ def _functions_of(settings: AgentSettings) -> Mapping[str, object]:
     if not isinstance(found, Mapping) or not all(isinstance(name, str) and name.isidentifier() for name in found):
         msg = f"agent.tools = {settings.tools!r} is not a dictionary from names to functions"
         raise ConfigError(msg)
+    ours = [HANG_UP.name] * settings.may_hang_up + [TRANSFER] * bool(settings.transfer_to)
     for name, function in found.items():
+        if name in ours:
+            msg = f"agent.tools: {name!r} is the name of a tool that the agent has already"
+            raise ConfigError(msg)
         Function(name, function)
     return found

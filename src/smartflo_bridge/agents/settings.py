@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Meta
 
 Text = Annotated[str, Meta(min_length=1)]
+HttpUrl = Annotated[str, Meta(pattern=r"^https?://[^\s/?#]+\S*\Z")]
 WebSocketUrl = Annotated[str, Meta(pattern=r"^wss?://[^\s/?#]+\S*\Z")]
 Seconds = Annotated[float, Meta(gt=0, le=3600)]
 
@@ -39,6 +40,18 @@ class KeySettings(AgentSettings, frozen=True, kw_only=True):
     key_file: str = ""
 
 
+class AnswerSettings(KeySettings, frozen=True, kw_only=True):
+    """Without a model: a function of the user's says what is to be said.
+
+    Attributes:
+        answer: `module:function`, an `async def`: see `answering`.
+        function_seconds: how long it may take, to its first text and from each to the next.
+    """
+
+    answer: Annotated[str, Meta(pattern=r"^[^:\s]+:[^:\s]+\Z")]
+    function_seconds: Seconds = 15.0
+
+
 class ToolSettings(KeySettings, frozen=True, kw_only=True):
     """With functions that the agent may call.
 
@@ -46,8 +59,14 @@ class ToolSettings(KeySettings, frozen=True, kw_only=True):
         tools: `module:dict`, a dictionary from names to `async def` functions; empty for none.
         tool_seconds: how long one of them may take.
         may_hang_up: the agent has a tool to end the call.
+        transfer_to: from names to the platform's numbers: the agent has a tool to transfer the call to one of the names.
+        smartflo_token_file: with the token of the platform's API; it is looked for as `key_file` is.
+        smartflo_url: of the platform's call operations.
     """
 
     tools: str = ""
     tool_seconds: Seconds = 10.0
     may_hang_up: bool = True
+    transfer_to: dict[Text, str | int] = {}
+    smartflo_token_file: str = ""
+    smartflo_url: HttpUrl = "https://api-smartflo.tatateleservices.com/v1/call/options"

@@ -100,11 +100,11 @@ class Tools:
         """Return a function's result as text; what goes wrong is told to the agent in a word, and logged in full."""
         function = self._functions.get(asked.name)
         if function is None:
-            return _failure("there is no such function")
+            return failure("there is no such function")
         try:
             coroutine = function.start(asked.arguments, facts)
         except ValueError as error:
-            return _failure(str(error))
+            return failure(str(error))
         results: list[object] = []
         running = self._home.start(_keep(coroutine, results))
         try:
@@ -112,10 +112,10 @@ class Tools:
                 await asyncio.wrap_future(running)
         except TimeoutError:
             _log.warning(line("a tool took too long", tool=asked.name, seconds=self._timeout))
-            return _failure("the function took too long")
+            return failure("the function took too long")
         except Exception:  # noqa: BLE001 - the user's code, as in `calls.handling`
             _log.exception(line("a tool failed", tool=asked.name))
-            return _failure("the function failed")
+            return failure("the function failed")
         return _text(results[0])
 
 
@@ -130,7 +130,8 @@ def _text(result: object) -> str:
     return text[:MAX_RESULT_CHARACTERS]
 
 
-def _failure(reason: str) -> str:
+def failure(reason: str) -> str:
+    """Return a result that says why there is none."""
     return msgspec.json.encode({"error": reason}).decode()
 
 

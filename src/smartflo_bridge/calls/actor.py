@@ -116,7 +116,7 @@ class _Actor:
             for tap in self._taps:
                 tap.given(at_ns, self.session.muting.given(item))
             if isinstance(given, HandlerDone) and self._handling is not None:
-                self._handling.is_done.set()
+                self._handling.finish()
         for effect in self.session.handle(given, at_ns / 1e9):
             self._perform(effect, at_ns)
 
@@ -214,7 +214,7 @@ class _Actor:
         if self._close is None:
             self._take(Drained(), at_ns)
         if self._handling is not None:
-            if not self._handling.is_done.is_set():
+            if not self._handling.is_done:
                 self._handling.end(self.session.termination)
                 self._handling.cancel()
             self._setup.registry.remove(self._handling.call)

@@ -7,7 +7,6 @@ are for the loop that the handler runs on.
 
 import asyncio
 import itertools
-from collections import deque
 from collections.abc import AsyncIterable
 from typing import Any, Protocol, Self
 
@@ -62,7 +61,7 @@ class Call:
         delivery: Delivery,
         live_calls: LiveCalls,
         counters: Ledger,
-        recent: deque[bytes],
+        recent: bytearray,
     ) -> None:
         self.stream_sid = start.sid or ""
         self.call_sid = start.call_sid
@@ -80,7 +79,7 @@ class Call:
         self._recent = recent
         self._utterance: Utterance | None = None
         self._sequence = itertools.count(1)
-        self._is_over = asyncio.Event()
+        self._parting: asyncio.Event | None = None  # once the handler waits for the end
 
     def __repr__(self) -> str:
         return f"<Call {self.stream_sid!r}>"
@@ -154,7 +153,7 @@ class Call:
     @property
     def recent_audio(self) -> bytes:
         """The last second or so of what the caller said, mu-law; `recent-audio-seconds` in the configuration."""
-        return b"".join(tuple(self._recent))
+        return bytes(self._recent)
 
     # --- Speaking
 
@@ -220,7 +219,8 @@ class Call:
             return
         self._end_utterance()
         self._requests.post(HangUp())
-        await self._is_over.wait()
+        self._parting = self._parting or asyncio.Event()
+        await self._parting.wait()
 
     # --- Keeping
 
@@ -262,7 +262,8 @@ class Call:
         """Let nothing more be asked: the call is over. Runs on the handler's loop."""
         self.termination = termination
         self._requests.end()
-        self._is_over.set()
+        if self._parting is not None:
+            self._parting.set()
 
     def _continue(self, rate_hz: int, encoding: Encoding) -> Utterance:
         current = self._utterance

@@ -7,7 +7,7 @@ however it behaves.
 import asyncio
 import concurrent.futures
 import logging
-from collections import deque
+from functools import partial
 
 from smartflo_bridge.calls.call import Call
 from smartflo_bridge.calls.delivery import Delivery
@@ -30,20 +30,20 @@ class Handling:
 
     Attributes:
         call: what the handler serves.
-        is_done: set by the actor when it takes the handler's last signal.
+        is_done: the actor has taken the handler's last signal.
     """
 
     def __init__(self, start: StartEvent, setup: CallSetup, session: Session, inbox: Inbox) -> None:
         self._setup = setup
         self._home = setup.home
-        self._post = inbox.put if setup.home.is_main else inbox.put_from_thread
+        self._post = inbox.put if setup.home.is_main else partial(setup.home.post_to_main, inbox.put)
         self._requests = Requests(self._post, _Accounts(session, setup.settings.queue_seconds))
         self._delivery = Delivery(setup.home, setup.inbound_seconds)
-        self._recent: deque[bytes] = deque()
-        self._recent_bytes = 0
+        self._recent = bytearray()
         self._max_recent_bytes = round(setup.recent_seconds * SAMPLE_RATE_HZ)
         self._running: concurrent.futures.Future[None] | None = None
-        self.is_done = asyncio.Event()
+        self.is_done = False
+        self._done: asyncio.Future[None] | None = None  # awaited, once the call is over
         self.call = Call(
             start,
             requests=self._requests,
@@ -59,8 +59,9 @@ class Handling:
 
     def deliver(self, event: HandlerEvent) -> int:
         """Hand over an event; return how many bytes of older audio a slow handler lost for it."""
-        if isinstance(event, MediaEvent):
-            self._remember(event.media.payload)
+        if self._max_recent_bytes and isinstance(event, MediaEvent):
+            self._recent += event.media.payload
+            del self._recent[: -self._max_recent_bytes]
         return self._delivery.put(event)
 
     @property
@@ -111,19 +112,17 @@ class Handling:
         finally:
             self._post(HandlerDone(failed=has_failed, agent_lost=agent_lost))
 
-    async def _is_done_within(self, seconds: float) -> bool:
-        try:
-            async with asyncio.timeout(seconds):
-                await self.is_done.wait()
-        except TimeoutError:
-            return False
-        return True
+    def finish(self) -> None:
+        """Note that the handler is done."""
+        self.is_done = True
+        if self._done is not None and not self._done.done():
+            self._done.set_result(None)
 
-    def _remember(self, ulaw: bytes) -> None:
-        self._recent.append(ulaw)
-        self._recent_bytes += len(ulaw)
-        while self._recent_bytes > self._max_recent_bytes:
-            self._recent_bytes -= len(self._recent.popleft())
+    async def _is_done_within(self, seconds: float) -> bool:
+        if not self.is_done:
+            self._done = asyncio.get_running_loop().create_future()
+            await asyncio.wait([self._done], timeout=seconds)
+        return self.is_done
 
 
 def _is_end_of_call(error: BaseException) -> bool:

@@ -6,13 +6,14 @@ The thread is a daemon: code that never returns cannot keep the process alive.
 
 import asyncio
 import concurrent.futures
-import contextlib
 import logging
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Self
 
 import uvloop
+
+from smartflo_bridge.calls.mailbox import Mailbox
 
 LAST_WORDS_SECONDS = 0.1
 """How long cancelled handlers may take to end when the bridge does."""
@@ -26,6 +27,8 @@ class HandlerLoop:
     def __init__(self, loop: asyncio.AbstractEventLoop, thread: threading.Thread | None = None) -> None:
         self._loop = loop
         self._thread = thread
+        self._to_handlers = Mailbox(loop)
+        self._to_main: Mailbox | None = None  # once the main loop has started a handler
         self._tasks: set[asyncio.Task[Any] | None] = set()
 
     @classmethod
@@ -46,16 +49,31 @@ class HandlerLoop:
         """True if handlers share the loop with the calls' actors."""
         return self._thread is None
 
+    @property
+    def thread(self) -> tuple[asyncio.AbstractEventLoop, int] | None:
+        """The loop and the number of the thread that handlers run on; None if they share the main loop."""
+        if self._thread is None or self._thread.ident is None:
+            return None
+        return self._loop, self._thread.ident
+
     def post(self, function: Callable[..., object], *args: object) -> None:
         """Call a function on the handlers' loop, soon, and after what was posted before."""
         if self._thread is None:
             function(*args)
-            return
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to be told
-            self._loop.call_soon_threadsafe(function, *args)
+        else:
+            self._to_handlers.post(function, *args)
+
+    def post_to_main(self, function: Callable[..., object], *args: object) -> None:
+        """Call a function on the main loop, from the handlers' loop; the same way round."""
+        if self._thread is None:
+            function(*args)
+        elif self._to_main is not None:
+            self._to_main.post(function, *args)
 
     def start(self, coroutine: Coroutine[Any, Any, None]) -> concurrent.futures.Future[None]:
-        """Run a coroutine there; the future can be cancelled and awaited from here."""
+        """Run a coroutine there, from the main loop; the future can be cancelled and awaited from here."""
+        if self._to_main is None or self._to_main.loop is not asyncio.get_running_loop():
+            self._to_main = Mailbox(asyncio.get_running_loop())
         return asyncio.run_coroutine_threadsafe(self._hold(coroutine), self._loop)
 
     async def _hold(self, coroutine: Coroutine[Any, Any, None]) -> None:

@@ -7,7 +7,6 @@ threads.
 """
 
 import asyncio
-import contextlib
 from collections import deque
 from collections.abc import Callable
 
@@ -20,43 +19,41 @@ FULL_ITEMS = 64
 """Where a connection stops reading: as much as the actor takes in one turn, six seconds at the platform's cadence."""
 
 
+FULL_BYTES = 128 * 1024
+"""The same for large messages: two of the largest, or as many of the platform's as above."""
+
+
 class Inbox:
-    """A queue with many writers, on any thread, and one reader: the actor, on the loop that made the inbox."""
+    """A queue with many writers and one reader, the actor; all on the loop that made it. Threads go through a `Mailbox`."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._items: deque[Item] = deque()
         self._reader: asyncio.Future[None] | None = None
-        self._wake_is_coming = False
         self._on_room: Callable[[], None] | None = None
+        self._bytes = 0  # of the connection's messages since the reader last found nothing left
 
     def accept(self, message: bytes, on_room: Callable[[], None]) -> bool:
         """Add a message of the connection; return False if it is to stop reading until `on_room` is called."""
         self.put(message)
-        if len(self._items) < FULL_ITEMS:
+        self._bytes += len(message)
+        if len(self._items) < FULL_ITEMS and self._bytes < FULL_BYTES:
             return True
         self._on_room = on_room
         return False
 
     def put(self, item: Item) -> None:
-        """Add an item; only on the inbox's own loop."""
+        """Add an item."""
         self._items.append(item)
         self._wake()
 
-    def put_from_thread(self, item: Item) -> None:
-        """Add an item from any thread."""
-        self._items.append(item)
-        # The flag is cleared before the wake-up looks at the items, so one that is added in between is never missed.
-        if not self._wake_is_coming:
-            self._wake_is_coming = True
-            with contextlib.suppress(RuntimeError):  # the loop is closed: a handler left alone outlived the bridge
-                self._loop.call_soon_threadsafe(self._wake_for_thread)
-
     def arrival(self) -> asyncio.Future[None] | None:
         """Return what to await until there is an item to take; None if there is one now."""
-        if not self._items and self._on_room is not None:
-            on_room, self._on_room = self._on_room, None
-            on_room()
+        if not self._items:
+            self._bytes = 0
+            if self._on_room is not None:
+                on_room, self._on_room = self._on_room, None
+                on_room()
         if self._items:
             return None
         self._reader = self._loop.create_future()
@@ -65,10 +62,6 @@ class Inbox:
     def take(self) -> Item | None:
         """Return the oldest item, or None if there is none."""
         return self._items.popleft() if self._items else None
-
-    def _wake_for_thread(self) -> None:
-        self._wake_is_coming = False
-        self._wake()
 
     def _wake(self) -> None:
         reader = self._reader

@@ -41,7 +41,14 @@ def _show(table: msgspec.Struct, default: msgspec.Struct | None, left_out: set[s
         value = getattr(table, name)
         if name not in left_out:
             note = "" if default is None or value == getattr(default, name) else "  # not the default"
-            click.echo(f"{name.replace('_', '-')} = {json.dumps(value)}{note}")
+            click.echo(f"{name.replace('_', '-')} = {_toml(value)}{note}")
+
+
+def _toml(value: object) -> str:
+    """Write a value as the file has it: JSON is TOML but for tables."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{json.dumps(key)} = {_toml(inner)}" for key, inner in value.items()) + "}"
+    return json.dumps(value)
 
 
 def _show_agent(settings: AgentSettings, agent: Agent, where: str) -> None:

@@ -4,8 +4,6 @@ The platform echoes a mark both when its audio has been played and when a clear 
 at all. Each mark resolves exactly once: as played, discarded or timed out (protocol.md, section 4).
 """
 
-from collections import deque
-
 import msgspec
 
 from smartflo_bridge.core.playout import QueuedMark
@@ -26,7 +24,7 @@ class Marks:
 
     def __init__(self) -> None:
         self._sent: dict[str, SentMark] = {}
-        self._settled: deque[str] = deque(maxlen=MAX_REMEMBERED)
+        self._settled: list[str] = []
 
     @property
     def deadline(self) -> float | None:
@@ -62,6 +60,7 @@ class Marks:
         """Return all marks that a clear discards; their echoes will mean nothing."""
         discarded = [sent.mark for sent in self._sent.values()]
         self._settled.extend(self._sent)
+        del self._settled[:-MAX_REMEMBERED]
         self._sent.clear()
         return discarded
 
@@ -71,4 +70,5 @@ class Marks:
         for mark in late:
             del self._sent[mark.name]
             self._settled.append(mark.name)
+            del self._settled[:-MAX_REMEMBERED]
         return late

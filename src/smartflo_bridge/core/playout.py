@@ -10,8 +10,6 @@ garble speech, and a burst to catch up would break the bound of the lead.
 This module knows nothing of epochs' owners, tickets' meaning or the wire; `session` does.
 """
 
-from collections import deque
-
 import msgspec
 
 from smartflo_bridge.core.audio import BYTES_PER_MS, FRAME_BYTES, SAMPLE_RATE_HZ, SILENCE
@@ -54,12 +52,12 @@ class Playout:
         self._lead = lead_seconds
         self._packet_bytes = packet_bytes
         self._audio = bytearray()
-        self._marks: deque[QueuedMark] = deque()
+        self._marks: list[QueuedMark] = []  # few, and most calls have none: a deque begins with 600 bytes
         self._released = 0  # bytes sent since the call began
         self._began = 0.0  # when, and at which position, the platform last began to play
         self._began_position = 0
         self.horizon = 0.0  # when the platform will have played everything released so far
-        self._utterances = deque([0])  # start positions; the first is the one being heard, or the last that was
+        self._utterances = [0]  # start positions; the first is the one being heard, or the last that was
         self._reached = 0  # no earlier than here, as the platform's mark echoes show
         self._fed = 0.0  # when audio was queued last
         self._promised: float | None = None  # when the audio left in the queue falls due
@@ -104,7 +102,7 @@ class Playout:
         if not ulaw:
             return
         if self.is_idle(now):
-            self._utterances = deque([self._released])
+            self._utterances = [self._released]
         self._audio += ulaw
         self._fed = now
 
@@ -127,7 +125,7 @@ class Playout:
         cleared = Cleared(len(self._audio), self.heard_ms(now), in_flight)
         self._audio.clear()
         self._marks.clear()
-        self._utterances = deque([self._released])
+        self._utterances = [self._released]
         self._reached = self._released
         self.horizon = 0.0
         self._promised = None
@@ -141,7 +139,7 @@ class Playout:
         self._note_lateness(now)
         while True:
             if self._marks and self._marks[0].position == self._released:
-                out.append(self._marks.popleft())
+                out.append(self._marks.pop(0))
             elif packet := self._packet(now):
                 out.append(packet)
             elif (tail_due := self._tail_due) is not None and tail_due <= now:
@@ -180,7 +178,7 @@ class Playout:
     def _forget_before(self, position: int) -> None:
         """Let the first utterance be the one at `position`; a finished one stays until there is audio behind it."""
         while len(self._utterances) > 1 and self._utterances[1] <= position and self._utterances[1] < self.end:
-            self._utterances.popleft()
+            del self._utterances[0]
 
     def _begin_utterance(self) -> None:
         if self._utterances[-1] != self.end:

@@ -11,7 +11,6 @@ It knows no clock and no call: `turns` uses it, and whoever wants to shade or aw
 
 import audioop
 import math
-from collections import deque
 
 import msgspec
 
@@ -73,7 +72,7 @@ class SpeechDetector:
         self._silence_windows = max(2, round(min_silence_seconds * SAMPLE_RATE_HZ / WINDOW_BYTES))
         self._rest = b""
         self._windows = 0
-        self._floors = deque([_FIRST_FLOOR], maxlen=_BLOCKS)
+        self._floors = [_FIRST_FLOOR]
         self._floor = math.inf  # of the block that is being heard
         self._block_end = _BLOCK_WINDOWS
         self._threshold = _FIRST_FLOOR * _LOUD_RATIO
@@ -169,6 +168,7 @@ class SpeechDetector:
         if self._block_end == _BLOCK_WINDOWS:
             self._floors.clear()
         self._floors.append(int(self._floor))
+        del self._floors[:-_BLOCKS]
         self._threshold = max(min(*self._floors, level, _LOUDEST_FLOOR) * _LOUD_RATIO, _QUIETEST_LOUD)
         self._floor = level
         self._block_end += _BLOCK_WINDOWS

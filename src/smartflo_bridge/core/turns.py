@@ -13,7 +13,6 @@ interrupt. A key answers for itself: what we say after one is no answer to words
 Everything is decided in hindsight, some 0.4 s after the fact. `session` shows what comes and goes.
 """
 
-from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
@@ -86,7 +85,7 @@ class Turns:
         self._clock_at = clock_at
         self._clock = clock_at(0.0)
         self._detector = SpeechDetector()
-        self._gaps: deque[tuple[int, int]] = deque(maxlen=_MAX_GAPS)  # audio before it; position less audio behind it
+        self._gaps: list[tuple[int, int]] = []  # audio before it; position less audio behind it
         self._received = 0
         self._shift = 0  # the gaps so far, together
         self._unheard: list[bytes] = []  # what the detector has not been shown yet
@@ -106,6 +105,7 @@ class Turns:
         if start != self._received + self._shift:
             self._shift = start - self._received
             self._gaps.append((self._received, self._shift))
+            del self._gaps[:-_MAX_GAPS]
         self._received += len(ulaw)
         self._unheard.append(ulaw)
         self._unheard_bytes += len(ulaw)

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 from websockets.asyncio.server import ServerConnection, broadcast
-from websockets.frames import DATA_OPCODES, Frame
+from websockets.frames import DATA_OPCODES, CloseCode, Frame, Opcode
 from websockets.protocol import Event, State
 
 from smartflo_bridge.calls.inbox import Inbox
@@ -20,9 +20,13 @@ from smartflo_bridge.core.signals import PeerLost
 from smartflo_bridge.server.admission import Admission, Place
 from smartflo_bridge.server.doorway import Doorway
 from smartflo_bridge.server.frames import FrameSplitter, text_frame
+from smartflo_bridge.server.pings import Pings
 
 MAX_MESSAGE_BYTES = 64 * 1024
 """A media message has 1.2 kB; reliability, section 8: `max_size`."""
+
+MAX_FRAGMENTS = 256
+"""Reliability, section 8: `WEBSOCKETS_MAX_FRAGMENTS`, which the library applies only to messages that it puts together."""
 
 HARD_WRITE_BYTES = 256 * 1024
 """What the library may have to write, pongs included, before the connection is cut; reliability, F3."""
@@ -68,16 +72,14 @@ class GuardedConnection(ServerConnection):
         **kwargs: Any,  # noqa: ANN401
     ) -> None:
         super().__init__(*args, **kwargs)
-        self._doorway = open_doorway()
+        self._doorway: Doorway | None = open_doorway()  # until the request has been let in
         self._registry = registry
         self._admission = admission
         self._place: Place | None = None
         self.address: str | None = None
         self._write_deadline_seconds = write_deadline_seconds
-        self._ping_seconds = ping_seconds
+        self._pings = Pings(ping_seconds, lambda: self.transport.abort())  # noqa: PLW0108 - it is not there yet
         self._cut: Patience | None = None
-        self._silence: Patience | None = None  # once the peer has answered a ping
-        self._heard_at = 0.0
         self._is_admitted = False
         self._is_lost = False
         self._is_fast = fast_frames
@@ -85,6 +87,7 @@ class GuardedConnection(ServerConnection):
         self._request_tail = b""
         self._inbox: Inbox | None = None
         self._fragments: list[bytes] = []
+        self._has_too_many = False
         self.is_refused = False
 
     def admit(self) -> None:
@@ -108,7 +111,7 @@ class GuardedConnection(ServerConnection):
 
     def listen(self, inbox: Inbox) -> None:
         """Put what has come and what will come into the inbox: messages, and at last why there are no more."""
-        self._inbox = inbox
+        self._inbox, self._doorway = inbox, None
         if self._is_lost:
             inbox.put(self._farewell)
         else:
@@ -126,7 +129,7 @@ class GuardedConnection(ServerConnection):
             self._parse_request(data)
         else:
             self._hold(data)
-        self._heard_at = self.loop.time()
+        self._pings.hear()
         if self.transport.get_write_buffer_size() > HARD_WRITE_BYTES:
             self.transport.abort()
 
@@ -141,7 +144,8 @@ class GuardedConnection(ServerConnection):
         if self.request is not None:
             self._hold(data)
             return
-        data = self._doorway.pass_through(data, self.transport)
+        if self._doorway is not None:
+            data = self._doorway.pass_through(data, self.transport)
         if not data:
             return
         seen = self._request_tail + data
@@ -154,7 +158,7 @@ class GuardedConnection(ServerConnection):
 
     def _parse(self, data: bytes) -> bool:
         """Let the library parse, and answer; return False once it will take no more messages."""
-        if self.protocol.reader.eof:
+        if self.protocol.reader.eof or self.transport.is_closing():
             return False
         super().data_received(data)
         return self.protocol.state is State.OPEN
@@ -164,12 +168,27 @@ class GuardedConnection(ServerConnection):
         if not isinstance(event, Frame) or event.opcode not in DATA_OPCODES:
             if self.request is None and self._place is not None:
                 self._place.leave()  # the handshake's: this is the request
+            if isinstance(event, Frame) and event.opcode is Opcode.PING and not self._pings.may_ping():
+                self.transport.abort()
+                return
             super().process_event(event)
             return
+        if self._has_too_many:
+            return
         self._fragments.append(bytes(event.data))
-        if event.fin:
+        if len(self._fragments) > MAX_FRAGMENTS:
+            self._refuse_fragments()
+        elif event.fin:
             message, self._fragments = b"".join(self._fragments), []
             self._accept(message)
+
+    def _refuse_fragments(self) -> None:
+        """End a connection whose message never ends: empty fragments have no size that would be limited (reliability, F4)."""
+        self._has_too_many = True
+        self._fragments.clear()
+        self.protocol.fail(CloseCode.MESSAGE_TOO_BIG, "too many fragments")
+        self.send_data()
+        self.loop.call_later(CLOSE_SECONDS, self.transport.abort)
 
     def _accept(self, message: bytes) -> bool:
         """Put a message into the inbox; return False, and stop reading, where there is no room for another."""
@@ -208,23 +227,10 @@ class GuardedConnection(ServerConnection):
         self._cut = Patience(self._write_deadline_seconds, self.transport.abort)
 
     def acknowledge_pings(self, data: bytes) -> None:
-        """Take a pong: from now on this peer is known to answer, and to be gone when it says nothing at all.
-
-        Not a pong alone counts, for that may be behind all the audio that a narrow line has still to carry.
-        """
+        """Take a pong."""
+        if data in self.pending_pings:
+            self._pings.take_pong()
         super().acknowledge_pings(data)
-        if self._silence is None:
-            self._bear_silence(2 * self._ping_seconds)
-
-    def _bear_silence(self, seconds: float) -> None:
-        self._silence = Patience(seconds, self._judge_silence)
-
-    def _judge_silence(self) -> None:
-        left = self._heard_at + 2 * self._ping_seconds - self.loop.time()
-        if left > 0:
-            self._bear_silence(left)
-        else:
-            self.transport.abort()
 
     def resume_writing(self) -> None:
         """Let a peer live that reads again."""
@@ -236,8 +242,7 @@ class GuardedConnection(ServerConnection):
     def connection_lost(self, exc: Exception | None) -> None:
         """Give the place free, and say why there will be no more."""
         self._stop_clock()
-        if self._silence is not None:
-            self._silence.cancel()
+        self._pings.close()
         self._is_lost = True
         if self._place is not None:
             self._place.leave()

@@ -7,6 +7,7 @@ import asyncio
 import logging
 import signal
 import socket
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -32,6 +33,7 @@ from smartflo_bridge.server.files import allow_files, files_needed
 from smartflo_bridge.server.listener import Listener, open_listener
 from smartflo_bridge.server.notify import fed_watchdog, notify
 from smartflo_bridge.server.sockets import inherited_socket, listening_socket
+from smartflo_bridge.server.stalls import StallFinder, WatchedLoop
 from smartflo_bridge.server.status import Status, open_probe_port
 from smartflo_bridge.server.tls import Certificate
 
@@ -130,7 +132,7 @@ async def serving(config: Config, config_dir: Path, handler: Handler | None = No
         home=home,
         registry=registry,
         inbound_seconds=config.inbound_seconds,
-        recent_seconds=config.recent_audio_seconds,
+        recent_seconds=0.0 if is_built_in else config.recent_audio_seconds,  # ours never ask for it
         grace_seconds=config.handler_grace_seconds,
         open_taps=open_taps,
     )
@@ -150,17 +152,28 @@ async def serving(config: Config, config_dir: Path, handler: Handler | None = No
             handler=_name_of_handler(config, agent) if handler is None else "given",
         )
     )
+    finder = _stall_finder(home)
     try:
-        with _doing(entrance.chores()):
-            yield service
+        with finder.watching():
+            try:
+                with _doing(entrance.chores()):
+                    yield service
+            finally:
+                await _stop(config, service, entrance.status, listener, probes)
     finally:
-        await _stop(config, service, entrance.status, listener, probes)
         if not home.stop(1.0) or not (agent is None or agent.close(1.0)):
             _log.warning("a handler blocks its thread; it is left alone")
         for writer in (captures, recordings):
             if writer is not None:
                 writer.close()
-        _log.info(line("stopped", calls_served=registry.calls_served))
+        _log.info(line("stopped", calls_served=registry.calls_served, stalls=finder.stalls or None))
+
+
+def _stall_finder(home: HandlerLoop) -> StallFinder:
+    loops = [WatchedLoop("the main loop stands still", asyncio.get_running_loop(), threading.get_ident())]
+    if home.thread is not None:
+        loops.append(WatchedLoop("a handler blocks its thread", *home.thread))
+    return StallFinder(*loops)
 
 
 def _name_of_handler(config: Config, agent: Agent | None) -> str:

@@ -1,0 +1,1 @@
+"""What `scripts/bench/legs` is made of: bridges to an agent, measured side by side with the generator of `speed`."""

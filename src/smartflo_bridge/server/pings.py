@@ -1,0 +1,62 @@
+"""Pings of one connection, both ways: whether the peer is still there, and how often it may ask whether we are.
+
+Whether the platform answers pings is unknown, so silence after one binds only a peer that has answered before. Anything it
+says will do, not the pong alone, which may be behind all the audio that a narrow line has still to carry.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+from smartflo_bridge.calls.patience import Patience
+from smartflo_bridge.core.limits import Allowance
+
+PINGS_PER_SECOND, PING_BURST = 10, 100
+"""A peer pings every few seconds. Of a hundred that flood, each would cost the loop 50 ms at a time."""
+
+
+class Pings:
+    """The account of one connection.
+
+    Args:
+        ping_seconds: between pings of ours; after twice as much silence a peer that has answered one is gone.
+        cut: ends the connection.
+    """
+
+    def __init__(self, ping_seconds: float, cut: Callable[[], object]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._silence_seconds = 2 * ping_seconds
+        self._cut = cut
+        self._heard_at = 0.0
+        self._pinged_at = 0.0
+        self._allowance = Allowance(PINGS_PER_SECOND, PING_BURST, own_pace=0)
+        self._patience: Patience | None = None  # once the peer has answered a ping
+
+    def hear(self) -> None:
+        """Note that anything at all has come."""
+        self._heard_at = self._loop.time()
+
+    def take_pong(self) -> None:
+        """Note that the peer has answered a ping: from now on it is known to be able to."""
+        if self._patience is None:
+            self._bear(self._silence_seconds)
+
+    def may_ping(self) -> bool:
+        """Count a ping of the peer's; return False if there are more than anybody needs."""
+        now = self._loop.time()
+        silence_seconds, self._pinged_at = now - self._pinged_at, now
+        return self._allowance.take(1, silence_seconds)
+
+    def close(self) -> None:
+        """Wait for nothing more."""
+        if self._patience is not None:
+            self._patience.cancel()
+
+    def _bear(self, seconds: float) -> None:
+        self._patience = Patience(seconds, self._judge)
+
+    def _judge(self) -> None:
+        left = self._heard_at + self._silence_seconds - self._loop.time()
+        if left > 0:
+            self._bear(left)
+        else:
+            self._cut()

@@ -1,0 +1,41 @@
+"""The page about reliability: each fault has its row, each row its test, and each number of cases is counted."""
+
+import re
+
+from docs.support import ROOT
+
+TEXT = (ROOT / "docs/reliability.md").read_text()
+FAULTS = 42
+
+
+def test_every_test_that_is_named_exists() -> None:
+    """A row that names no test, or one that is gone, promises nothing."""
+    named = re.findall(r"`([\w/]+\.py)::(\w+)`", TEXT)
+    assert len(named) > 30
+    for file, name in named:
+        path = ROOT / (file if file.startswith("tests/") else f"tests/faults/{file}")
+        assert re.search(rf"^(async )?def {name}\(", path.read_text(), re.MULTILINE), f"{file}::{name}"
+
+
+def test_every_fault_has_a_row() -> None:
+    """One to forty-two; what is not tested yet says so."""
+    rows = re.findall(r"^\| ([\d, to]+) \|", TEXT, re.MULTILINE)
+    numbers = set()
+    for row in rows:
+        for part in row.split(","):
+            first, _, last = part.partition(" to ")
+            numbers |= set(range(int(first), int(last or first) + 1))
+    assert numbers == set(range(1, FAULTS + 1))
+
+
+def test_the_number_of_cases_is_right() -> None:
+    """It is the number of lines."""
+    lines = sum(len(file.read_text().splitlines()) for file in (ROOT / "tests/corpus").glob("*.jsonl"))
+    assert f"| {lines} cases" in TEXT
+
+
+def test_every_attack_has_its_row() -> None:
+    """As many rows as there are attacks in the table of the tests."""
+    attacks = (ROOT / "tests/faults/test_attacks.py").read_text().partition("ATTACKS: ")[2].partition("}\n")[0]
+    table = TEXT.partition("## Attacks")[2].partition("## ")[0]
+    assert len(re.findall(r'^    "', attacks, re.MULTILINE)) == len(re.findall(r"^\| [^|]+ \| \d", table, re.MULTILINE))
