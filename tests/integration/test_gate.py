@@ -1,7 +1,9 @@
 """Who gets in, and what the others are told: HTTP answers, tokens, limits, refusals to start, probes and rubbish."""
 
 import asyncio
+import errno
 import json
+import os
 import secrets
 import shutil
 import socket
@@ -15,6 +17,8 @@ import pytest
 from integration.daemon import WAIT_SECONDS, Daemon, Supervisor, run_program, until, write_config, write_secret
 from integration.handlers.answers import speech
 from integration.wire import check_speech, dialled, plan, sid_of
+from smartflo_bridge.core.errors import ConfigError
+from smartflo_bridge.server.sockets import listening_socket
 from smartflo_bridge.simulator.caller import place_call
 from smartflo_bridge.simulator.dialling import CallFailed
 from smartflo_bridge.simulator.plan import CallPlan, HangUp
@@ -335,6 +339,26 @@ def test_a_port_that_is_taken(tmp_path: Path, key: str) -> None:
     assert f" {key.replace('_', '-')}: " in said
     assert f"127.0.0.1:{port}" in said
     assert "in use" in said
+
+
+@pytest.mark.parametrize("key", ["host", "health_host"])
+@pytest.mark.parametrize("address", ["192.0.2.1", "nowhere.invalid"])
+def test_an_address_that_is_not_ours(tmp_path: Path, key: str, address: str) -> None:
+    """One of another machine, or none at all: the line names the key and the address."""
+    said = refusal(tmp_path, **{key: address, "allow_unauthenticated": True})
+    assert f" {key.replace('_', '-')}: cannot listen on {address}:0: " in said
+
+
+def test_a_port_that_needs_a_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One below 1024, without the capability: who may listen where is the machine's, so the kernel's refusal is made here."""
+
+    def refuse(*_: object, **__: object) -> socket.socket:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(socket, "create_server", refuse)
+    with pytest.raises(ConfigError) as error:
+        listening_socket("", "127.0.0.1", 80)
+    assert str(error.value) == "port: cannot listen on 127.0.0.1:80: Permission denied"
 
 
 @pytest.mark.parametrize(
