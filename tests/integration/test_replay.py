@@ -101,7 +101,11 @@ def test_calls_of_all_kinds_fold_exactly(tmp_path):
 def test_the_accounts_of_a_slow_handler_fold_too(tmp_path):
     """What a handler was too slow for was never in its session's inputs; now it is."""
     with Daemon(
-        tmp_path, handler="answers:answer", inbound_seconds=0.2, capture_dir=str(tmp_path / "captures")
+        tmp_path,
+        handler="answers:answer",
+        inbound_seconds=0.2,
+        capture_dir=str(tmp_path / "captures"),
+        expects=["^a handler blocks its thread "],
     ) as daemon:
         call(daemon, Press(0.2, "1"), Speak(0.2, VOICE * 30), HangUp(3.5), role="block")
     (file,) = captures_in(tmp_path / "captures")
