@@ -6,7 +6,7 @@ The server is made after the platform's published page; no live platform has see
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 
@@ -69,17 +69,25 @@ async def rest_server(answer: bytes | None) -> AsyncIterator[tuple[str, list[byt
     asked: list[bytes] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = await reader.readuntil(b"\r\n\r\n")
-        length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
-        asked.append(head + await reader.readexactly(length))
-        if answer is None:
-            await reader.read()
-        else:
-            writer.write(answer)
-        writer.close()
+        serving.add(asyncio.current_task())
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
+            asked.append(head + await reader.readexactly(length))
+            if answer is None:
+                await reader.read()
+            else:
+                writer.write(answer)
+        finally:
+            writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
 
+    serving: set[asyncio.Task[None] | None] = set()
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1/call/options", asked
+        # Before Python 3.12 a server does not wait for those whom it serves.
+        await asyncio.wait_for(asyncio.gather(*(task for task in serving if task)), 10)
 
 
 def http(status: str, body: bytes, *headers: str) -> bytes:
