@@ -2,6 +2,7 @@
 
 import asyncio
 import builtins
+import ssl
 import threading
 import tomllib
 
@@ -9,6 +10,9 @@ import msgspec
 import pytest
 
 from secret_files import write_secret
+from smartflo_bridge.agents.connection import DialError, client_tls, dial
+from smartflo_bridge.agents.dialect import Endpoint, HttpRequest
+from smartflo_bridge.agents.http import ask
 from smartflo_bridge.agents.kinds import KINDS, agent_settings
 from smartflo_bridge.agents.lookup import Agent
 from smartflo_bridge.cli.main import main
@@ -162,3 +166,24 @@ def test_a_function_that_answers_has_a_thread(tmp_path):
         assert threading.active_count() == before
 
     asyncio.run(main())
+
+
+def test_certificates_are_read_when_the_bridge_starts_and_never_for_a_call(tmp_path, monkeypatch):
+    """Reading the system's authorities takes tens of milliseconds, in which nobody is served: once, before the first call."""
+    read = []
+    make = ssl.create_default_context
+    monkeypatch.setattr(ssl, "create_default_context", lambda *args, **kwargs: read.append(1) or make(*args, **kwargs))
+    client_tls.cache_clear()
+    agent = Agent(agent_settings({"kind": "raw", "url": "wss://127.0.0.1:1/"}), tmp_path)
+
+    async def dial_thrice():
+        agent.open()
+        assert read == [1]
+        for _ in range(2):
+            with pytest.raises(DialError):
+                await dial(Endpoint("wss://127.0.0.1:1/"), 1.0)
+        with pytest.raises(DialError):
+            await ask(HttpRequest("https://127.0.0.1:1/"), 1.0)
+
+    asyncio.run(dial_thrice())
+    assert read == [1]

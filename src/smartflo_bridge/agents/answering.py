@@ -10,7 +10,6 @@ number of the question: `asked`, at once; `text`, any number of times; `hang_up`
 
 import asyncio
 import concurrent.futures
-import contextlib
 import inspect
 import logging
 from collections import deque
@@ -209,8 +208,7 @@ class AnsweringConnection:
             self._post(Told("done", asked.ask))
 
     def _post(self, told: Told) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to be told
-            self._loop.call_soon_threadsafe(self._take, told)
+        self._answering.home.post_to_main(self._take, told)
 
 
 async def _texts(answer: Any) -> AsyncIterator[str]:  # noqa: ANN401 - what the user's function gave

@@ -4,6 +4,7 @@ The library's exceptions end here. Tests of the leg have a connection in memory 
 """
 
 import asyncio
+import functools
 import os
 import secrets
 import socket
@@ -191,7 +192,7 @@ async def dial(endpoint: Endpoint, timeout_seconds: float) -> Connection:
     Raises:
         DialError: it cannot be reached, or does not want us.
     """
-    keys: dict[str, Any] = {"ssl": _tls()} if endpoint.url.startswith("wss:") else {}
+    keys: dict[str, Any] = {"ssl": client_tls()} if endpoint.url.startswith("wss:") else {}
     try:
         return WebSocketConnection(
             await _Dial(
@@ -215,7 +216,9 @@ async def dial(endpoint: Endpoint, timeout_seconds: float) -> Connection:
         raise _failure(error) from None
 
 
-def _tls() -> ssl.SSLContext:
+@functools.cache
+def client_tls() -> ssl.SSLContext:
+    """Return what checks a service's certificate. Made once: reading the system's authorities takes a loop some 35 ms."""
     return ssl.create_default_context()
 
 

@@ -1,12 +1,13 @@
 """One HTTP request before a service is dialled, for those whose WebSocket address is asked for: in a thread, bounded."""
 
 import asyncio
+import functools
 import urllib.error
 import urllib.request
 from http.client import HTTPException
 from typing import Any
 
-from smartflo_bridge.agents.connection import DialError, refusal
+from smartflo_bridge.agents.connection import DialError, client_tls, refusal
 from smartflo_bridge.agents.dialect import HttpRequest
 
 MAX_BODY_BYTES = 64 * 1024
@@ -20,7 +21,10 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
         return None
 
 
-_opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect)
+@functools.cache
+def _opener() -> urllib.request.OpenerDirector:
+    secure = urllib.request.HTTPSHandler(context=client_tls())
+    return urllib.request.build_opener(urllib.request.ProxyHandler({}), secure, _NoRedirect)
 
 
 async def ask(request: HttpRequest, timeout_seconds: float) -> bytes:
@@ -39,7 +43,7 @@ def _ask(request: HttpRequest, timeout_seconds: float) -> bytes:
     headers = {"Content-Type": "application/json"} if request.body is not None else {}
     asked = urllib.request.Request(request.url, request.body, headers | request.headers)  # noqa: S310 - checked above
     try:
-        with _opener.open(asked, timeout=timeout_seconds) as answer:
+        with _opener().open(asked, timeout=timeout_seconds) as answer:
             body: bytes = answer.read(MAX_BODY_BYTES + 1)
     except urllib.error.HTTPError as error:
         with error:

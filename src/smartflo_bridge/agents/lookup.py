@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from smartflo_bridge.agents.answering import Answering, checked_answer
-from smartflo_bridge.agents.connection import dial
+from smartflo_bridge.agents.connection import client_tls, dial
 from smartflo_bridge.agents.dialect import CallFacts, Opening
 from smartflo_bridge.agents.http import ask
 from smartflo_bridge.agents.kinds import KINDS, kind_of
@@ -59,6 +59,7 @@ class Agent:
     def open(self) -> Handler:
         """Return the handler that serves calls; on the loop that runs now. `close` ends what it needed."""
         settings = self._settings
+        client_tls()  # now, not while calls wait for the loop
         tools = answering = None
         if self._functions and isinstance(settings, ToolSettings):
             self._home = HandlerLoop.in_thread()

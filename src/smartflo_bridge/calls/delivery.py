@@ -121,8 +121,10 @@ class Delivery:
             HandlerError: another task is waiting already.
         """
         while True:
-            with suppress(IndexError):  # empty; or it is being abandoned while we look
+            try:  # `suppress` would cost each frame as much as all else here
                 return self._ready.popleft()
+            except IndexError:  # empty; or it was abandoned while we looked
+                pass
             if self._is_finished and not self._backlog and not self._ready:
                 return None
             if self._waiter is not None:
