@@ -89,6 +89,8 @@ def test_the_end_of_an_eventful_call():
     """Frames, drops by reason, marks, lateness, gaps and anomalies: enough to see what went wrong."""
     session = ended(
         received_bytes=16_000,
+        delivered_bytes=16_000 - 1601,
+        accepted_bytes=8_000 + 161,
         sent_bytes=8_000,
         worst_lateness_seconds=0.01234,
         gaps=2,
@@ -102,6 +104,14 @@ def test_the_end_of_an_eventful_call():
         " dropped_in=slow_handler:10,unread:1 dropped_out=interrupted:2 marks=discarded:1,played:3"
         " worst_lateness_ms=12.3 gaps=2 anomalies=malformed:2,sequence_gap:7"
     )
+
+
+@pytest.mark.parametrize(
+    "count", ["received_bytes", "delivered_bytes", "accepted_bytes", "sent_bytes", "padding_bytes"]
+)
+def test_a_byte_that_no_drop_accounts_for(count):
+    """The end line says so, whichever side of either equation it is on."""
+    assert end_of_call(ended(**{count: 1}), 1.0).endswith(" balanced=no")
 
 
 def test_a_line_can_be_split_as_a_shell_would():

@@ -94,7 +94,10 @@ def line(words: str, **pairs: object) -> str:
 
 
 def end_of_call(session: Session, seconds: float) -> str:
-    """Return the one line that sums a call up: enough to see what went wrong, from the log alone."""
+    """Return the one line that sums a call up: enough to see what went wrong, from the log alone.
+
+    `balanced=no` says that audio is missing which no drop accounts for: a mistake of ours.
+    """
     ledger = session.ledger
     return line(
         "call ended",
@@ -113,6 +116,7 @@ def end_of_call(session: Session, seconds: float) -> str:
         turn_p50_ms=_ms(ledger.turn_seconds(50)),
         turn_p95_ms=_ms(ledger.turn_seconds(95)),
         anomalies=_counts(ledger.anomalies),
+        balanced=None if ledger.balanced else "no",
     )
 
 
