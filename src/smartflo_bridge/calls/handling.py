@@ -16,7 +16,7 @@ from smartflo_bridge.calls.requests import Requests
 from smartflo_bridge.calls.setup import CallSetup
 from smartflo_bridge.core.audio import SAMPLE_RATE_HZ
 from smartflo_bridge.core.effects import HandlerEvent, Outcome, Termination
-from smartflo_bridge.core.errors import AgentError, CallEnded
+from smartflo_bridge.core.errors import AgentError
 from smartflo_bridge.core.incoming import MediaEvent, StartEvent
 from smartflo_bridge.core.session import Session
 from smartflo_bridge.core.signals import HandlerDone
@@ -42,6 +42,7 @@ class Handling:
         self._recent = bytearray()
         self._max_recent_bytes = round(setup.recent_seconds * SAMPLE_RATE_HZ)
         self._running: concurrent.futures.Future[None] | None = None
+        self._agent_lost = False
         self.is_done = False
         self._done: asyncio.Future[None] | None = None  # awaited, once the call is over
         self.call = Call(
@@ -97,20 +98,21 @@ class Handling:
         return self._delivery.abandon()
 
     async def _handle(self) -> None:
-        """Run the user's code, on its loop: the one place that catches everything, because the code is not ours."""
-        has_failed = agent_lost = False
+        """Run the handler, on its loop, and tell the actor what became of it, whatever did."""
+        has_failed = False
+        try:
+            has_failed = not await self._home.attempt(self._serve(), "handler", stream_sid=self.call.stream_sid)
+        finally:
+            self._post(HandlerDone(failed=has_failed, agent_lost=self._agent_lost))
+
+    async def _serve(self) -> None:
         try:
             await self._setup.handler(self.call)
-            self.call.finish_speaking()
         except AgentError as error:  # the handler has done for the caller what could be done
-            agent_lost = True
+            self._agent_lost = True
             _log.warning(line("agent lost", stream_sid=self.call.stream_sid, reason=error))
-        except (Exception, SystemExit, asyncio.CancelledError) as error:  # noqa: BLE001 - the house's only one
-            has_failed = not _is_end_of_call(error)
-            if has_failed:
-                _log.exception(line("handler failed", stream_sid=self.call.stream_sid))
-        finally:
-            self._post(HandlerDone(failed=has_failed, agent_lost=agent_lost))
+        else:
+            self.call.finish_speaking()
 
     def finish(self) -> None:
         """Note that the handler is done."""
@@ -123,19 +125,6 @@ class Handling:
             self._done = asyncio.get_running_loop().create_future()
             await asyncio.wait([self._done], timeout=seconds)
         return self.is_done
-
-
-def _is_end_of_call(error: BaseException) -> bool:
-    """True for the ways in which a handler learns that the call is over.
-
-    CallEnded, alone or from several tasks of a group; or being cancelled by us, not by what it awaited.
-    """
-    if isinstance(error, asyncio.CancelledError):
-        task = asyncio.current_task()
-        return task is not None and task.cancelling() > 0
-    if isinstance(error, ExceptionGroup):
-        return error.split(CallEnded)[1] is None
-    return isinstance(error, CallEnded)
 
 
 class _Accounts:
