@@ -19,7 +19,7 @@ from smartflo_bridge.core.effects import HandlerEvent, Outcome, Termination
 from smartflo_bridge.core.errors import AgentError
 from smartflo_bridge.core.incoming import MediaEvent, StartEvent
 from smartflo_bridge.core.session import Session
-from smartflo_bridge.core.signals import HandlerDone
+from smartflo_bridge.core.signals import HandlerDone, HandlerStuck, Undelivered
 from smartflo_bridge.log import line
 
 _log = logging.getLogger(__name__)
@@ -36,6 +36,8 @@ class Handling:
     def __init__(self, start: StartEvent, setup: CallSetup, session: Session, inbox: Inbox) -> None:
         self._setup = setup
         self._home = setup.home
+        self._session = session
+        self._inbox = inbox
         self._post = inbox.put if setup.home.is_main else partial(setup.home.post_to_main, inbox.put)
         self._requests = Requests(self._post, _Accounts(session, setup.settings.queue_seconds))
         self._delivery = Delivery(setup.home, setup.inbound_seconds)
@@ -58,17 +60,16 @@ class Handling:
         """Run the handler."""
         self._running = self._home.start(self._handle())
 
-    def deliver(self, event: HandlerEvent) -> int:
-        """Hand over an event; return how many bytes of older audio a slow handler lost for it."""
+    def deliver(self, event: HandlerEvent) -> None:
+        """Hand over an event; tell the session what older audio a slow handler lost for it, and if too much waits."""
         if self._max_recent_bytes and isinstance(event, MediaEvent):
             self._recent += event.media.payload
             del self._recent[: -self._max_recent_bytes]
-        return self._delivery.put(event)
-
-    @property
-    def is_stuck(self) -> bool:
-        """True if more waits for the handler than may."""
-        return self._delivery.is_overfull
+        dropped = self._delivery.put(event)
+        if dropped:
+            self._inbox.put(Undelivered(dropped, "hanging_up" if self._session.is_hanging_up else "slow_handler"))
+        if self._delivery.is_overfull:
+            self._inbox.put(HandlerStuck())
 
     def answer(self, ticket: int, outcome: Outcome) -> None:
         """Hand over the answer to a request."""
