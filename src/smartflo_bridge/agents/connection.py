@@ -213,7 +213,7 @@ async def dial(endpoint: Endpoint, timeout_seconds: float) -> Connection:
             )
         )
     except (InvalidStatus, InvalidHandshake, InvalidURI, TimeoutError, OSError, ValueError) as error:
-        raise _failure(error) from None
+        raise failure(error) from None
 
 
 @functools.cache
@@ -222,12 +222,11 @@ def client_tls() -> ssl.SSLContext:
     return ssl.create_default_context()
 
 
-def _failure(error: Exception) -> DialError:
+def failure(error: Exception) -> DialError:
     """Say what kept us from the service, in words that quote nothing of it."""
     match error:
         case InvalidStatus(response=response):
-            after = response.headers.get("Retry-After", "")
-            return refusal(response.status_code, float(after) if after.isdecimal() and len(after) < 6 else 0.0)
+            return refusal(response.status_code, retry_after_seconds(response.headers.get("Retry-After", "")))
         case ssl.SSLCertVerificationError():
             return DialError(f"its certificate is not valid: {error.verify_message}")
         case ssl.SSLError():
@@ -244,6 +243,11 @@ def _failure(error: Exception) -> DialError:
             return DialError("it is no WebSocket server", may_retry=True)
         case _:
             return DialError("its URL cannot be dialled")
+
+
+def retry_after_seconds(value: str) -> float:
+    """Return what a `Retry-After` asks for, in seconds; 0 for a date, which needs a wall clock that both agree on."""
+    return float(value) if value.isdecimal() and value.isascii() and len(value) < 6 else 0.0
 
 
 def refusal(status: int, retry_after_seconds: float = 0.0) -> DialError:
