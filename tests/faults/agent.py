@@ -21,7 +21,7 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
-from faults.support import account_of, neighbours, run
+from faults.support import CountedCall, account_of, neighbours, run
 from integration.daemon import WAIT_SECONDS, Daemon, pairs, until
 from integration.wire import Platform, dialled
 from smartflo_bridge.handlers.ivr import prompt
@@ -86,12 +86,14 @@ class FaultyAgent:
         turn_away: answers the request of a new connection, or takes its time; None lets it in.
         asked_at: when each connection asked, by the clock of `time.monotonic`.
         calls: the connections that were let in, echoes apart.
+        neighbours: the calls beside the test's own.
     """
 
     def __init__(self, sock: socket, roles: Mapping[str, Role], tls: ssl.SSLContext | None = None) -> None:
         self.turn_away: TurnAway | None = None
         self.asked_at: list[float] = []
         self.calls: list[AgentCall] = []
+        self.neighbours: list[CountedCall] = []
         self._sock = sock
         self._port = sock.getsockname()[1]
         self._servers: list[Server] = []
@@ -177,7 +179,8 @@ def with_faulty_agent(
 
         async def beside_neighbours() -> None:
             faulty = FaultyAgent(sock, roles or {}, tls)
-            async with faulty.serving(), neighbours(bridge, NEIGHBOURS, whisper):
+            async with faulty.serving(), neighbours(bridge, NEIGHBOURS, whisper) as calls:
+                faulty.neighbours = calls
                 await main(bridge, faulty)
 
         run(beside_neighbours(), seconds)
