@@ -14,7 +14,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from socket import SO_RCVBUF, SOL_SOCKET, create_server, socket
+from socket import SO_RCVBUF, SO_SNDBUF, SOL_SOCKET, create_server, socket
 from typing import Any
 
 from websockets.asyncio.server import Server, ServerConnection, serve
@@ -23,13 +23,13 @@ from websockets.http11 import Request, Response
 
 from faults.support import CountedCall, account_of, neighbours, run
 from integration.daemon import WAIT_SECONDS, Daemon, pairs, until
-from integration.wire import Platform, dialled
+from integration.wire import Platform, dialled, reset
 from smartflo_bridge.handlers.ivr import prompt
 
 APOLOGY = prompt("apology")
 NEIGHBOURS = 2
 NARROW_BYTES = 16 * 1024
-"""Of the agent's receive buffer, so that one who does not read is soon felt."""
+"""Of the agent's own buffers, so that one who does not read, or is not read, is soon felt."""
 
 _WHISPERED = bytes(0x71 + byte % 14 + (byte & 0x80) for byte in range(256))
 """Levels near silence: quieter than what the leg judges, so that no random bytes are taken for a wrong format."""
@@ -69,6 +69,10 @@ class AgentCall:
     async def speak(self, ulaw: bytes) -> None:
         """Say something in one message."""
         await self.connection.send(ulaw)
+
+    def reset(self) -> None:
+        """Let the TCP connection end with a RST."""
+        reset(self.connection)
 
     async def say(self, kind: str, **members: object) -> None:
         """Say a word of the protocol."""
@@ -171,7 +175,8 @@ def with_faulty_agent(
     The daemon may say that an agent is away or lost, and nothing else above INFO.
     """
     sock = create_server(("127.0.0.1", 0))
-    sock.setsockopt(SOL_SOCKET, SO_RCVBUF, NARROW_BYTES)
+    for option in (SO_RCVBUF, SO_SNDBUF):
+        sock.setsockopt(SOL_SOCKET, option, NARROW_BYTES)
     url = f"{'wss' if tls else 'ws'}://{host}:{sock.getsockname()[1]}/"
     table = {"kind": "raw", "url": url, "parameters": ["role"], **agent}
     expects = ["^agent away ", "^agent lost "]
