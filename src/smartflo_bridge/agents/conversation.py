@@ -34,8 +34,9 @@ MAX_TOOL_CALLS = 16
 MAX_SAID = 40
 """What another session is told of the one before: some minutes of talk."""
 
-CAUGHT_UP_SECONDS = 0.05
-"""When a message had to be waited for so long, all that the service had sent before has been read."""
+CAUGHT_UP_SECONDS = 0.25
+"""When a message had to be waited for so long, all that the service had sent before has been read: what it could not send
+while we did not read takes the way there and back, and a busy service has its pauses. An answer takes longer."""
 
 After = Line | AgentError | None
 """What follows a line: the one that takes over, why it was lost, or nothing, because the agent has hung up."""
