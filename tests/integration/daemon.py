@@ -143,7 +143,7 @@ class Daemon:
 
     Args:
         folder: for its configuration.
-        handler: as in the configuration; those of `handlers/answers.py` are found.
+        handler: as in the configuration; those of `handlers/answers.py` are found. An `agent` among the keys is in its place.
         expects: patterns of lines above INFO that this daemon may log.
         tracebacks: how many it may log.
         exit_code: with which it has to end.
@@ -188,7 +188,8 @@ class Daemon:
         self.supervisor = Supervisor(address or f"{self._folder_of_socket.name}/notify")
         self.told = self.supervisor.told
         self.keys = {**KEYS, **keys}
-        self._file = write_config(folder, handler=handler, **self.keys)
+        answered_by = {} if "agent" in self.keys else {"handler": handler}
+        self._file = write_config(folder, **answered_by, **self.keys)
 
     @property
     def url(self) -> str:
@@ -330,8 +331,15 @@ class Daemon:
 def write_config(folder: Path, **keys: object) -> Path:
     """Write a configuration; keys are spelled with underscores here."""
     file = folder / f"{secrets.token_hex(4)}.toml"
-    file.write_text("".join(f"{name.replace('_', '-')} = {json.dumps(value)}\n" for name, value in keys.items()))
+    file.write_text("".join(f"{name.replace('_', '-')} = {_toml(value)}\n" for name, value in keys.items()))
     return file
+
+
+def _toml(value: object) -> str:
+    """Return a value as TOML has it: as JSON does, but for tables."""
+    if not isinstance(value, Mapping):
+        return json.dumps(value)
+    return "{" + ", ".join(f"{name.replace('_', '-')} = {_toml(each)}" for name, each in value.items()) + "}"
 
 
 def write_secret(file: Path, text: str) -> Path:
