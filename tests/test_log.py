@@ -85,12 +85,18 @@ def test_the_end_of_a_quiet_call():
     )
 
 
+@pytest.mark.parametrize("member", ["received_bytes", "delivered_bytes", "accepted_bytes", "sent_bytes"])
+def test_a_call_whose_accounts_do_not_balance(member):
+    """It says so: a byte that is in no account is a mistake of ours."""
+    assert end_of_call(ended(**{member: 1}), 1.0).endswith(" balanced=no")
+
+
 def test_the_end_of_an_eventful_call():
     """Frames, drops by reason, marks, lateness, gaps and anomalies: enough to see what went wrong."""
     session = ended(
         received_bytes=16_000,
-        delivered_bytes=16_000 - 1601,
-        accepted_bytes=8_000 + 161,
+        delivered_bytes=14_399,
+        accepted_bytes=8_161,
         sent_bytes=8_000,
         worst_lateness_seconds=0.01234,
         gaps=2,
@@ -106,14 +112,6 @@ def test_the_end_of_an_eventful_call():
     )
 
 
-@pytest.mark.parametrize(
-    "count", ["received_bytes", "delivered_bytes", "accepted_bytes", "sent_bytes", "padding_bytes"]
-)
-def test_a_byte_that_no_drop_accounts_for(count):
-    """The end line says so, whichever side of either equation it is on."""
-    assert end_of_call(ended(**{count: 1}), 1.0).endswith(" balanced=no")
-
-
 def test_a_line_can_be_split_as_a_shell_would():
     """Which is how people take logs apart."""
     assert shlex.split(line("x", a="two words", b=1))[1:] == ["a=two words", "b=1"]
@@ -123,8 +121,9 @@ def test_a_line_can_be_split_as_a_shell_would():
 def _logging_is_put_back():
     """Leave the loggers as they were."""
     root = logging.getLogger()
-    names = ("websockets", "asyncio")
+    names = ("websockets", "asyncio", "smartflo_bridge")  # the last one's is every test's, for the ear of conftest
     before = (root.level, root.handlers[:], [logging.getLogger(name).level for name in names])
+    logging.getLogger("smartflo_bridge").setLevel(logging.NOTSET)
     yield
     root.setLevel(before[0])
     root.handlers[:] = before[1]
