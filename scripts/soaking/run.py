@@ -88,6 +88,8 @@ class Soak:
         try:
             await self._start()
             await self._soak()
+        except* (OSError, RuntimeError, TimeoutError) as broken:  # what was seen until then is told all the same
+            self.outcome.faults += [f"the soak broke off: {error!r}" for error in _all_of(broken)]
         finally:
             self._agents.close()
             for daemon in self._daemons.values():
@@ -105,23 +107,25 @@ class Soak:
             daemon.await_ready()
 
     async def _soak(self) -> None:
-        reading = asyncio.ensure_future(self._read_logs())
-        daemons = list(self._daemons.values())
-        await self._warm_up()
-        self.outcome.start = {daemon.name: await vitals_of(daemon) for daemon in daemons}
+        outcome, daemons = self.outcome, list(self._daemons.values())
         prober, sampler = Prober(daemons), Sampler(daemons)
-        watching = [asyncio.ensure_future(one.run()) for one in (prober, sampler)]
-        began = time.monotonic()
-        await self._keep_calls(plans(self.outcome.load.longest_seconds, self._seed), began + self._seconds)
-        self.outcome.seconds = time.monotonic() - began
-        for task in watching:
-            task.cancel()
-        await self._end_calls()
-        reading.cancel()
-        self.outcome.end = {daemon.name: await vitals_of(daemon) for daemon in daemons}
-        self.outcome.samples, self.outcome.missed_samples = sampler.samples, sampler.missed
-        self.outcome.probes = prober.probes
-        self.outcome.faults += prober.failures
+        outcome.samples, outcome.faults = sampler.samples, prober.failures
+        async with asyncio.TaskGroup() as tasks:
+            reading = tasks.create_task(self._read_logs())
+            await self._warm_up()
+            outcome.start = {daemon.name: await vitals_of(daemon) for daemon in daemons}
+            watching = [tasks.create_task(one.run()) for one in (prober, sampler)]
+            began = time.monotonic()
+            try:
+                await self._keep_calls(plans(outcome.load.longest_seconds, self._seed), began + self._seconds)
+            finally:
+                outcome.seconds = time.monotonic() - began
+                outcome.probes, outcome.missed_samples = prober.probes, sampler.missed
+            for task in watching:
+                task.cancel()
+            await self._end_calls()
+            outcome.end = {daemon.name: await vitals_of(daemon) for daemon in daemons}
+            reading.cancel()
 
     async def _read_logs(self) -> None:
         while True:
@@ -229,10 +233,20 @@ class Soak:
                 bad += [f"{heard.stream_sid}, {heard.daemon}, {Kind[heard.kind].value}: {fault}" for fault in faults]
         outcome.faults = bad + outcome.faults
         for daemon in outcome.start:
-            outcome.faults += state_faults(daemon, outcome.start[daemon], outcome.end[daemon])
+            if daemon in outcome.end:
+                outcome.faults += state_faults(daemon, outcome.start[daemon], outcome.end[daemon])
             own = [one for one in outcome.samples if one.daemon == daemon]
             with suppress(ZeroDivisionError):
                 found = trend(own, 2.0 if daemon == "bridged" else 1.0)
                 if found is not None:
                     outcome.trends.append(found)
                     outcome.faults += found.faults()
+
+
+def _all_of(broken: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    """Yield the exceptions of a group, and of the groups in it."""
+    for error in broken.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _all_of(error)
+        else:
+            yield error

@@ -72,7 +72,7 @@ def _calls(outcome: Outcome) -> list[Row]:
 
 def _daemon_rows(outcome: Outcome, name: str) -> list[Row]:
     samples = [one for one in outcome.samples if one.daemon == name]
-    rows = [(f"{name}: start, end", _states(outcome.start[name], outcome.end[name]))]
+    rows = [(f"{name}: start, end", _states(outcome.start[name], outcome.end.get(name, {})))]
     if not samples:
         return rows
     first, last = samples[0], samples[-1]
