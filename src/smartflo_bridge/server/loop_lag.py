@@ -58,8 +58,12 @@ class LoopLag:
 
     def p99_seconds(self) -> float:
         """Return the lag that 99 % of the ticks of the last minute did not exceed."""
+        return self.percentile_seconds(99)
+
+    def percentile_seconds(self, percent: int) -> float:
+        """Return the lag that so many percent, from 1 to 100, of the ticks of the last minute did not exceed."""
         lags = sorted(self._lags)
-        return lags[(len(lags) * 99 - 1) // 100]
+        return lags[max(0, (len(lags) * percent - 1) // 100)]
 
     def _tell(self, lag: float, now: float) -> None:
         self._late_ticks += 1
