@@ -18,9 +18,9 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from smartflo_bridge.agents.connection import Closed
 from smartflo_bridge.agents.dialect import CallFacts
 from smartflo_bridge.agents.events import Transcript
+from smartflo_bridge.agents.far_end import Closed
 from smartflo_bridge.agents.message import Message, to_text
 from smartflo_bridge.calls.home import HandlerLoop
 from smartflo_bridge.core.errors import ConfigError

@@ -7,8 +7,9 @@ import urllib.request
 from http.client import HTTPException
 from typing import Any
 
-from smartflo_bridge.agents.connection import DialError, client_tls, refusal
 from smartflo_bridge.agents.dialect import HttpRequest
+from smartflo_bridge.agents.far_end import DialError, refusal
+from smartflo_bridge.agents.tls import client_tls
 
 MAX_BODY_BYTES = 64 * 1024
 """An address and some words about it."""
@@ -47,8 +48,7 @@ def _ask(request: HttpRequest, timeout_seconds: float) -> bytes:
             body: bytes = answer.read(MAX_BODY_BYTES + 1)
     except urllib.error.HTTPError as error:
         with error:
-            after = error.headers.get("Retry-After") or ""
-            raise refusal(error.code, float(after) if after.isdecimal() and len(after) < 6 else 0.0) from None
+            raise refusal(error.code, error.headers.get("Retry-After") or "") from None
     except TimeoutError:
         msg = "it did not answer in time"
         raise DialError(msg, may_retry=True) from None
