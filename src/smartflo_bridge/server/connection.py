@@ -79,7 +79,7 @@ class GuardedConnection(WireConnection, ServerConnection):
         self._admission = admission
         self._place: Place | None = None
         self.address: str | None = None
-        self._pings = Pings(ping_seconds, lambda: self.transport.abort())  # noqa: PLW0108 - it is not there yet
+        self._pings = Pings(ping_seconds, self._ping, lambda: self.transport.abort())  # noqa: PLW0108 - not there yet
         self._is_admitted = False
         self._is_lost = False
         self._is_fast = fast_frames
@@ -112,6 +112,7 @@ class GuardedConnection(WireConnection, ServerConnection):
         if self._is_lost:
             inbox.put(self._farewell)
         else:
+            self._pings.begin()
             self.frames.feed()
 
     def ignore(self) -> None:
@@ -191,9 +192,12 @@ class GuardedConnection(WireConnection, ServerConnection):
 
     def acknowledge_pings(self, data: bytes) -> None:
         """Take a pong."""
-        if data in self.pending_pings:
-            self._pings.take_pong()
-        super().acknowledge_pings(data)
+        self._pings.take_pong(data)
+
+    def _ping(self, data: bytes) -> None:
+        if self.protocol.state is State.OPEN and not self.transport.is_closing():
+            self.protocol.send_ping(data)
+            self.send_data()
 
     # --- The end
 
