@@ -1,10 +1,13 @@
-"""What holds for every test: how hard the property tests try, and that CI skips nothing."""
+"""What holds for every test: how hard the property tests try, that CI skips nothing, and that nothing private is logged."""
 
+import logging
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 
 import pytest
 from hypothesis import settings
+
+from privacy import private_in
 
 NOTHING_MAY_BE_SKIPPED = bool(os.environ.get("SMARTFLO_TEST_NO_SKIPS"))
 
@@ -36,3 +39,29 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
     report = yield
     _fail_if_skipped(report)
     return report
+
+
+class PrivacyEar(logging.Handler):
+    """Keeps what is logged that never may be. Tracebacks are left out: they are of code that is not the bridge's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heard: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Listen."""
+        if private_in(record.getMessage()) is not None:
+            self.heard.append(record.getMessage())
+
+
+@pytest.fixture(autouse=True)
+def nothing_private_is_logged() -> Iterator[None]:
+    """Hear all that the bridge logs in this process, at every level, and fail the test that makes it tell too much."""
+    ours, ear = logging.getLogger("smartflo_bridge"), PrivacyEar()
+    level = ours.level
+    ours.setLevel(logging.DEBUG)
+    ours.addHandler(ear)
+    yield
+    ours.removeHandler(ear)
+    ours.setLevel(level)
+    assert not ear.heard

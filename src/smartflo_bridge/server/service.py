@@ -8,6 +8,7 @@ import logging
 import signal
 import socket
 import threading
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -25,7 +26,7 @@ from smartflo_bridge.captures.recording import RecordingWriter
 from smartflo_bridge.config import Config
 from smartflo_bridge.core.errors import ConfigError
 from smartflo_bridge.handlers.lookup import BUILT_IN, find_handler
-from smartflo_bridge.log import line
+from smartflo_bridge.log import counts, line
 from smartflo_bridge.server.access import Access, refuse_exposure
 from smartflo_bridge.server.connection import CLOSE_SECONDS
 from smartflo_bridge.server.entrance import open_entrance
@@ -166,7 +167,15 @@ async def serving(config: Config, config_dir: Path, handler: Handler | None = No
         for writer in (captures, recordings):
             if writer is not None:
                 writer.close()
-        _log.info(line("stopped", calls_served=registry.calls_served, stalls=finder.stalls or None))
+        failures = home.failures + (agent.failures if agent else Counter[str]())
+        _log.info(
+            line(
+                "stopped",
+                calls_served=registry.calls_served,
+                stalls=finder.stalls or None,
+                failures=counts(failures),
+            )
+        )
 
 
 def _agent_of(config: Config, config_dir: Path) -> Agent | None:

@@ -19,7 +19,7 @@ WHOLE_TEXT, WHOLE_BINARY = _WHOLE_MESSAGE = 0x81, 0x82  # FIN, and the opcode
 
 _WHOLE_MASKED = (b"\x81\xfe", b"\x82\xfe")  # the same, with a mask and a length of 16 bits
 _WHOLE_PLAIN = (b"\x81\x7e", b"\x82\x7e")
-_LONG_HEADER_BYTES = 4
+_LONG_HEADER_BYTES, _LONG_MASKED_HEADER_BYTES = 4, 8
 
 _FIRST_BYTES = frozenset({0x00, 0x01, 0x02, 0x80, 0x81, 0x82, 0x88, 0x89, 0x8A})
 """FIN and opcode of all frames that are allowed where no extension has been agreed on."""
@@ -95,9 +95,9 @@ class FrameSplitter:
     def feed(self, data: bytes = b"") -> None:
         """Take bytes, cut anywhere. Without bytes: go on, because `take` wants more again."""
         if (  # nearly always it is one whole message of 126 bytes or more
-            data.startswith(self._whole)
-            and len(data) == int.from_bytes(data[2:4]) + self._body_at
-            and len(data) <= self._max_bytes
+            _LONG_MASKED_HEADER_BYTES < len(data) <= self._max_bytes
+            and data.startswith(self._whole)
+            and len(data) == (data[2] << 8 | data[3]) + self._body_at
             and not (self._held or self._is_in_message or self._is_off)
         ):
             message = apply_mask(data[8:], data[4:8]) if self._masked else data[4:]
