@@ -31,8 +31,9 @@ from smartflo_bridge.server.access import Access, refuse_exposure
 from smartflo_bridge.server.collector import set_collector
 from smartflo_bridge.server.connection import CLOSE_SECONDS
 from smartflo_bridge.server.entrance import open_entrance
-from smartflo_bridge.server.files import allow_files, files_needed
+from smartflo_bridge.server.files import allow_files, files_needed, watch_files
 from smartflo_bridge.server.listener import Listener, open_listener
+from smartflo_bridge.server.loop_errors import LoopErrors
 from smartflo_bridge.server.notify import fed_watchdog, notify
 from smartflo_bridge.server.sockets import inherited_socket, listening_socket
 from smartflo_bridge.server.stalls import StallFinder, WatchedLoop
@@ -109,7 +110,8 @@ async def run_service(config: Config, config_dir: Path, handler: Handler | None 
     """Serve until a signal asks to stop, and then until the drain is over. For `handler` see `serving`."""
     set_collector()
     allow_files(files_needed(config))
-    with fed_watchdog():  # also while we drain: a loop that turns is not to be killed
+    asyncio.get_running_loop().set_exception_handler(LoopErrors())
+    with _doing([watch_files()]), fed_watchdog():  # also while we drain: a loop that turns is not to be killed
         async with serving(config, config_dir, handler) as service:
             service.requests.listen_to_signals(service.certificate, service.tell_vitals)
             notify("READY=1")
