@@ -38,18 +38,23 @@ class Sent(NamedTuple):
     @property
     def audio(self) -> bytes:
         """The mu-law that it carries; nothing for anything but media."""
-        return base64.b64decode(self.event["media"]["payload"]) if self.event["event"] == "media" else b""
+        event = self.event
+        return _audio_of(event) if event["event"] == "media" else b""
 
     def __str__(self) -> str:
         """Say the message in a few words, for a transcript."""
         event = self.event
         match event["event"]:
             case "media":
-                return f"media {event['media']['chunk']}: {len(self.audio)}"
+                return f"media {event['media']['chunk']}: {len(_audio_of(event))}"
             case "mark":
                 return f"mark {event['mark']['name']}"
             case name:
                 return name
+
+
+def _audio_of(media: dict[str, Any]) -> bytes:
+    return base64.b64decode(media["media"]["payload"])
 
 
 class MemoryPeer:

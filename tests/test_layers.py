@@ -106,6 +106,21 @@ def test_nothing_hides_an_import() -> None:
         assert "TYPE_CHECKING" not in source, module
 
 
+def test_one_place_catches_everything() -> None:
+    """Whatever code that is not ours may raise, is caught where it runs; elsewhere, an exception has a name."""
+    wide = {"Exception", "BaseException"}
+    catching = []
+    for module, source in SOURCES.items():
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.ExceptHandler):
+                names = (
+                    {inner.id for inner in ast.walk(node.type) if isinstance(inner, ast.Name)} if node.type else wide
+                )
+                passes_on = isinstance(node.body[-1], ast.Raise) and node.body[-1].exc is None
+                catching += [module] * bool(names & wide and not passes_on)
+    assert catching == ["calls/home"]
+
+
 def test_few_modules_know_websockets() -> None:
     """The library, and with it its exceptions, stops at the adapters."""
     know = {module for module, names in IMPORTS.items() if any(name.split(".")[0] == "websockets" for name in names)}

@@ -85,10 +85,18 @@ def test_the_end_of_a_quiet_call():
     )
 
 
+@pytest.mark.parametrize("member", ["received_bytes", "delivered_bytes", "accepted_bytes", "sent_bytes"])
+def test_a_call_whose_accounts_do_not_balance(member):
+    """It says so: a byte that is in no account is a mistake of ours."""
+    assert end_of_call(ended(**{member: 1}), 1.0).endswith(" balanced=no")
+
+
 def test_the_end_of_an_eventful_call():
     """Frames, drops by reason, marks, lateness, gaps and anomalies: enough to see what went wrong."""
     session = ended(
         received_bytes=16_000,
+        delivered_bytes=14_399,
+        accepted_bytes=8_161,
         sent_bytes=8_000,
         worst_lateness_seconds=0.01234,
         gaps=2,
@@ -113,8 +121,9 @@ def test_a_line_can_be_split_as_a_shell_would():
 def _logging_is_put_back():
     """Leave the loggers as they were."""
     root = logging.getLogger()
-    names = ("websockets", "asyncio")
+    names = ("websockets", "asyncio", "smartflo_bridge")  # the last one's is every test's, for the ear of conftest
     before = (root.level, root.handlers[:], [logging.getLogger(name).level for name in names])
+    logging.getLogger("smartflo_bridge").setLevel(logging.NOTSET)
     yield
     root.setLevel(before[0])
     root.handlers[:] = before[1]

@@ -9,7 +9,7 @@ import asyncio
 import base64
 import itertools
 import json
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 
@@ -18,10 +18,11 @@ from agents.support import MemoryConnection, SocketConnection
 
 pytest.importorskip("openai", reason="the vendor's types are in the extra `dev`")
 from openai.types.realtime import RealtimeClientEvent, RealtimeServerEvent
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter
 
-_client: TypeAdapter[Any] = TypeAdapter(RealtimeClientEvent)
-_server: TypeAdapter[Any] = TypeAdapter(RealtimeServerEvent)
+# A message is of the one class whose `type` it has. Without being told so, pydantic tries it on each of them: fifty.
+_client: TypeAdapter[Any] = TypeAdapter(Annotated[RealtimeClientEvent, Field(discriminator="type")])
+_server: TypeAdapter[Any] = TypeAdapter(Annotated[RealtimeServerEvent, Field(discriminator="type")])
 
 
 def check_client(message: str) -> Any:

@@ -20,11 +20,12 @@ class Types:
     """Pipecat's own code, in a process that ends with ours."""
 
     def __init__(self) -> None:
-        command = [environment_of_pipecat(), "-B", ROOT / "tests" / "bots" / "pipecat_types.py"]
+        command = [environment_of_pipecat(), ROOT / "tests" / "bots" / "pipecat_types.py"]
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, bufsize=1
         )
         atexit.register(self._end)
+        self.make("interruption")  # its imports take seconds, which would stop the loop of the first call
 
     def take(self, message: Message) -> dict[str, Any]:
         """Return what a bot makes of a message of the bridge; fail if its types have no such member."""

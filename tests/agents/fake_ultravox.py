@@ -10,7 +10,6 @@ import functools
 import http.server
 import importlib.util
 import json
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -21,7 +20,7 @@ import msgspec
 import pytest
 
 from agents.played import Played
-from bots.running import INSTALL_SECONDS, ROOT
+from bots.running import ROOT, only_one, pip_installs
 from smartflo_bridge.agents.dialect import HttpRequest
 from smartflo_bridge.agents.message import Message
 
@@ -33,14 +32,12 @@ def livekit_events() -> ModuleType:
     """Return the plugin's module of messages, alone; skips the test where it cannot be had."""
     folder = ROOT / ".cache" / LIVEKIT
     path = folder / "livekit" / "plugins" / "ultravox" / "realtime" / "events.py"
-    if not path.exists():
-        # Without what it needs to run: some hundred MB, of which its messages need none.
-        install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", folder, LIVEKIT]
-        done = subprocess.run(install, capture_output=True, text=True, timeout=INSTALL_SECONDS, check=False)
-        if done.returncode:
-            pytest.skip(
-                f"{LIVEKIT} cannot be installed from the package index: {done.stderr.strip().splitlines()[-1:]}"
-            )
+    with only_one(folder):
+        if not path.exists():
+            # Without what it needs to run: some hundred MB, of which its messages need none.
+            why = pip_installs("install", "--no-compile", "--no-deps", "--target", folder, LIVEKIT)
+            if why:
+                pytest.skip(f"{LIVEKIT} cannot be installed from the package index: {why}")
     spec = importlib.util.spec_from_file_location("livekit_events", path)
     assert spec is not None
     assert spec.loader is not None

@@ -18,13 +18,19 @@ from websockets.exceptions import ConnectionClosed
 
 from calls.support import Dialled
 from smartflo_bridge.agents.connection import Closed, DialError
-from smartflo_bridge.agents.dialect import Dialect, Endpoint, HttpRequest, Opening
+from smartflo_bridge.agents.dialect import CallFacts, Dialect, Endpoint, HttpRequest, Opening, Tool
 from smartflo_bridge.agents.leg import serve_with
 from smartflo_bridge.agents.line import Network
 from smartflo_bridge.agents.message import Message
 from smartflo_bridge.agents.plan import LegPlan
 from smartflo_bridge.agents.settings import AgentSettings
 from smartflo_bridge.calls.call import Call
+
+FACTS = CallFacts("MZ1", from_number="+911", custom_parameters={"order": "17"})
+"""What the agents of these tests are told of their call."""
+
+LOOK_UP = Tool("look_up", "Look up an order.", {"type": "object", "properties": {"order": {"type": "string"}}})
+"""What they may call."""
 
 
 class MemoryConnection:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 import threading
 import time
 from typing import Any
@@ -145,7 +146,17 @@ async def no_texts(said: str):
     yield 5
 
 
-@pytest.mark.parametrize("function", [broken, no_text, no_texts])
+async def leaves(said: str) -> str:
+    """Exit."""
+    sys.exit(3)
+
+
+async def is_cancelled(said: str) -> str:
+    """Await what somebody has cancelled."""
+    raise asyncio.CancelledError
+
+
+@pytest.mark.parametrize("function", [broken, no_text, no_texts, leaves, is_cancelled])
 @virtual
 async def test_one_that_fails_says_so(function, caplog):
     """What went wrong is in the log, in full."""

@@ -4,8 +4,9 @@ import asyncio
 import http
 import ssl
 import subprocess
+import threading
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from smartflo_bridge.agents import connection as module
 from smartflo_bridge.agents.connection import Closed, DialError, dial
 from smartflo_bridge.agents.dialect import Endpoint, HttpRequest
-from smartflo_bridge.agents.http import MAX_BODY_BYTES, ask
+from smartflo_bridge.agents.http import MAX_BODY_BYTES, MAX_HEAD_BYTES, ask
 
 SECRET = "sk-very-secret-0123456789"
 
@@ -255,6 +256,8 @@ def test_a_request_before_dialling():
             b"/moved": b"HTTP/1.1 302 Found\r\nLocation: /ok\r\nContent-Length: 0\r\n\r\n",
             b"/long": b"HTTP/1.1 200 OK\r\n\r\n" + bytes(MAX_BODY_BYTES + 1),
             b"/garbage": b"what?\r\n\r\n",
+            b"/short": b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}",
+            b"/heavy": b"HTTP/1.1 200 OK\r\nX: " + b"x" * MAX_HEAD_BYTES,
         }
 
         async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -273,7 +276,7 @@ def test_a_request_before_dialling():
             assert requests[0].startswith(b"POST /ok ")
             assert f"x-key: {SECRET}".encode() in requests[0].lower()
             found = {}
-            for path in ("no", "busy", "moved", "long", "garbage", "silent"):
+            for path in ("no", "busy", "moved", "long", "garbage", "short", "heavy", "silent"):
                 with pytest.raises(DialError) as caught:
                     await ask(HttpRequest(f"{url}/{path}", {"X-Key": SECRET}), 0.5)
                 assert SECRET not in str(caught.value)
@@ -284,8 +287,110 @@ def test_a_request_before_dialling():
             "moved": ("it answered with HTTP status 302, a redirect, which is not followed", False),
             "long": (f"it answered with more than {MAX_BODY_BYTES} bytes", False),
             "garbage": ("it cannot be reached over HTTP", True),
+            "short": ("it cannot be reached over HTTP", True),
+            "heavy": (f"it answered with more than {MAX_HEAD_BYTES} bytes of headers", False),
             "silent": ("it did not answer in time", True),
         }
-        assert len(requests) == 7
+        assert len(requests) == 9
 
     asyncio.run(main())
+
+
+BODY = b'{"joinUrl":"wss://127.0.0.1/x"}'
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"Content-Length: 31\r\n\r\n" + BODY,
+        b"Transfer-Encoding: chunked\r\n\r\n0b\r\n" + BODY[:11] + b"\r\n14\r\n" + BODY[11:] + b"\r\n0\r\n\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\n1f\r\n" + BODY + b"\r\n0\r\nX-Trailer: 1\r\n\r\n",
+    ],
+)
+@pytest.mark.parametrize("piece", [1, 7, 1000])
+def test_an_answer_is_whole_before_its_connection_ends(answer, piece):
+    """By its length or its last chunk, cut anywhere; a server that leaves the connection open is not waited for."""
+
+    async def main() -> None:
+        async def serve_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            whole = b"HTTP/1.1 201 Created\r\n" + answer
+            for at in range(0, len(whole), piece):
+                writer.write(whole[at : at + piece])
+                await asyncio.sleep(0)
+            await reader.read()
+            writer.close()
+
+        async with await asyncio.start_server(serve_one, "127.0.0.1", 0) as server:
+            url = f"http://127.0.0.1:{port_of(server)}/x?y=1"
+            assert await asyncio.wait_for(ask(HttpRequest(url), 5.0), 4.0) == BODY
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("where", ["headers", "body", "request"])
+def test_a_server_that_drips_is_given_up_in_time(where):
+    """A byte in a fifth of a second is progress for each read, and none for a caller: all of it has one deadline.
+
+    Nothing is left behind: no thread, no task, no connection.
+    """
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 4000\r\n"
+    gone, over = asyncio.Event(), asyncio.Event()
+
+    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if where == "request":  # is never read
+            await over.wait()
+        else:
+            await reader.readuntil(b"\r\n\r\n")
+        writer.write(head if where == "headers" else head + b"\r\n")
+        with suppress(OSError):
+            while True:
+                await asyncio.sleep(0.2)
+                writer.write(b"x")
+                await writer.drain()
+        gone.set()
+        writer.close()
+
+    async def main() -> None:
+        async with await asyncio.start_server(drip, "127.0.0.1", 0) as server:
+            body = bytes(8_000_000) if where == "request" else None
+            began = time.monotonic()
+            with pytest.raises(DialError) as caught:
+                await ask(HttpRequest(f"http://127.0.0.1:{port_of(server)}/", {"X-Key": SECRET}, body), 1.0)
+            assert str(caught.value) == "it did not answer in time"
+            assert caught.value.may_retry
+            assert 0.9 < time.monotonic() - began < 1.5
+            assert not [task for task in asyncio.all_tasks() if "ask" in str(task.get_coro())]
+            over.set()
+            await gone.wait()
+
+    before = threading.active_count()
+    asyncio.run(asyncio.wait_for(main(), 5.0))
+    assert threading.active_count() == before
+
+
+def test_a_request_over_tls_checks_the_certificate_and_says_so(tmp_path):
+    """As a WebSocket does, and with no second try."""
+
+    async def main() -> DialError:
+        async def never(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            raise AssertionError
+
+        async with await asyncio.start_server(never, "127.0.0.1", 0, ssl=certificate(tmp_path)) as server:
+            with pytest.raises(DialError) as caught:
+                await ask(HttpRequest(f"https://127.0.0.1:{port_of(server)}/"), 2.0)
+            return caught.value
+
+    error = asyncio.run(main())
+    assert str(error).startswith("its certificate is not valid: self-signed certificate")
+    assert not error.may_retry
+
+
+@pytest.mark.parametrize("url", ["ftp://127.0.0.1/", "https:///x", "http://127.0.0.1:99999/", "http://127.0.0.1/a b"])
+def test_a_url_that_cannot_be_asked(url):
+    """Nor can one whose header would be two: nothing is sent."""
+    for request in (HttpRequest(url), HttpRequest("http://127.0.0.1:9/", {"X": "a\r\nY: b"})):
+        with pytest.raises(DialError) as caught:
+            asyncio.run(ask(request, 1.0))
+        assert str(caught.value) == "its URL cannot be dialled"
+        assert not caught.value.may_retry

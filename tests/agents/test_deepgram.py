@@ -7,10 +7,11 @@ import pytest
 
 from agents.fake_deepgram import FakeDeepgram, check_client, server_message
 from agents.played_calls import dial
+from agents.support import FACTS, LOOK_UP
 from calls.support import until
 from smartflo_bridge.agents.deepgram import DeepgramDialect
 from smartflo_bridge.agents.deepgram_session import DeepgramSettings
-from smartflo_bridge.agents.dialect import CallFacts, Opening, Tool
+from smartflo_bridge.agents.dialect import Opening
 from smartflo_bridge.agents.events import (
     Answer,
     BargeIn,
@@ -28,8 +29,6 @@ from smartflo_bridge.handlers.ivr import prompt
 from virtual_clock import virtual
 
 VOICE = prompt("menu")
-FACTS = CallFacts("MZ1", from_number="+911", custom_parameters={"order": "17"})
-LOOK_UP = Tool("look_up", "Look up an order.", {"type": "object", "properties": {"order": {"type": "string"}}})
 STARTED = server_message("UserStartedSpeaking")
 
 

@@ -1,6 +1,7 @@
 """What holds for every dialect: no message breaks it, whatever a service sends, and it says nothing that is no message."""
 
 import ast
+import functools
 import inspect
 import json
 import re
@@ -50,12 +51,18 @@ def messages(name: str) -> Iterator[dict[str, object]]:
             yield from ({outer: {inner: 5}, key: tag} for outer in members for inner in members)
 
 
-def made(name: str, **opening: Any) -> Dialect:
-    """Return a dialect with no more keys than it needs."""
+@functools.cache
+def settings_of(name: str) -> Any:
+    """Return settings with no more keys than they need. They are frozen, and slow to find out about: made once."""
     kind = KINDS[name]
     fields = msgspec.structs.fields(kind.settings)
     needed = {field.name: "wss://example.org/" for field in fields if field.required or field.name == "url"}
-    return kind.dialect(kind.settings(**needed), Opening(FACTS, "a-key", **opening))
+    return kind.settings(**needed)
+
+
+def made(name: str, **opening: Any) -> Dialect:
+    """Return a new dialect, with no more keys than it needs."""
+    return KINDS[name].dialect(settings_of(name), Opening(FACTS, "a-key", **opening))
 
 
 @pytest.mark.parametrize("name", KINDS)

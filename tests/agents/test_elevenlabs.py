@@ -9,8 +9,9 @@ import pytest
 
 from agents.fake_elevenlabs import FakeElevenLabs, VendorsOwn, check_client, server_message
 from agents.played_calls import dial
+from agents.support import FACTS
 from calls.support import speech, until
-from smartflo_bridge.agents.dialect import CallFacts, Endpoint, Opening
+from smartflo_bridge.agents.dialect import Endpoint, Opening
 from smartflo_bridge.agents.elevenlabs import FORMATS, ElevenLabsDialect
 from smartflo_bridge.agents.elevenlabs_session import ElevenLabsSettings
 from smartflo_bridge.agents.events import (
@@ -29,7 +30,6 @@ from smartflo_bridge.handlers.ivr import prompt
 from virtual_clock import virtual
 
 VOICE = prompt("menu")
-FACTS = CallFacts("MZ1", from_number="+911", custom_parameters={"order": "17"})
 SIGNED = "wss://api.elevenlabs.io/v1/convai/conversation?agent_id=a%201&conversation_signature=s1"
 SAID = (Transcript(is_caller=True, text="Hi"), Transcript(is_caller=False, text="Yes?"))
 

@@ -71,6 +71,7 @@ REFUSED = {
     "PCM16 at 24 kHz for mu-law": (ULAW_8K, lambda pcm: at(pcm, 24000), "PCM16,"),
     "PCM16, big-endian, for mu-law": (ULAW_8K, lambda pcm: audioop.byteswap(pcm, 2), "PCM16 with|noise"),
     "base64 text for mu-law": (ULAW_8K, lambda pcm: base64.b64encode(pcm_to_ulaw(pcm)), "base64 text"),
+    "JSON text for mu-law": (ULAW_8K, lambda pcm: f'{{"samples": {list(pcm)}}}'.encode(), "text"),
     "an MP3 file for mu-law": (ULAW_8K, lambda pcm: b"ID3\x04" + compressed(pcm), "MP3"),
     "compressed audio for PCM16": (PCM_24K, lambda pcm: compressed(at(pcm, 24000)), "noise"),
     "an Ogg file for PCM16": (PCM_24K, lambda pcm: b"OggS" + compressed(pcm), "Ogg"),

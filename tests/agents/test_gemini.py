@@ -14,9 +14,9 @@ from google.genai import types
 
 from agents.fake_gemini import FakeGemini, check_client, server_message
 from agents.played_calls import dial
-from agents.support import Service, dial_leg
+from agents.support import FACTS, LOOK_UP, Service, dial_leg
 from calls.support import speech, until
-from smartflo_bridge.agents.dialect import CallFacts, Opening, Tool
+from smartflo_bridge.agents.dialect import CallFacts, Opening
 from smartflo_bridge.agents.events import (
     BargeIn,
     Failed,
@@ -37,8 +37,6 @@ from smartflo_bridge.handlers.ivr import prompt
 from virtual_clock import virtual
 
 VOICE = prompt("menu")
-FACTS = CallFacts("MZ1", from_number="+911", custom_parameters={"order": "17"})
-LOOK_UP = Tool("look_up", "Look up an order.", {"type": "object", "properties": {"order": {"type": "string"}}})
 
 
 def dialect(opening: Opening | None = None, **keys: object) -> GeminiDialect:

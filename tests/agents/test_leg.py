@@ -430,6 +430,26 @@ async def test_garbage_is_passed_over():
 
 
 @virtual
+async def test_more_garbage_than_its_budget_is_the_end():
+    """Twenty messages of a call may be none of the protocol, over all its connections; unknown ones are not counted."""
+
+    async def serve(connection: MemoryConnection) -> None:
+        for _ in range(30):
+            connection.say('{"type":"of another version"}')
+        for _ in range(10):
+            connection.say("garbage")
+        connection.lose()
+
+    service = Service(serve)
+    dialled = dial_leg(service, RawDialect, SETTINGS)
+    session = await dialled.over(fails=True)
+    assert session.termination is Termination.AGENT_LOST
+    assert len(service.connections) == 3  # it is the third's first that is one too many
+    assert dialled.peer.audio.count(prompt("apology")) == 1
+    await service.over()
+
+
+@virtual
 async def test_another_agent_takes_the_call():
     """Where the first is lost: it begins anew, and the caller hears no apology."""
     other = Service(speaks)

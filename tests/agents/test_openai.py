@@ -6,10 +6,10 @@ import random
 import pytest
 
 from agents.fake_openai import FakeOpenAI, check_client, server_event
-from agents.support import Service, dial_leg
+from agents.support import FACTS, LOOK_UP, Service, dial_leg
 from calls.support import Dialled, speech, until
 from smartflo_bridge.agents.connection import DialError
-from smartflo_bridge.agents.dialect import CallFacts, Opening, Tool
+from smartflo_bridge.agents.dialect import CallFacts, Opening
 from smartflo_bridge.agents.events import (
     Answer,
     BargeIn,
@@ -31,8 +31,6 @@ from smartflo_bridge.handlers.ivr import prompt
 from virtual_clock import virtual
 
 VOICE = prompt("menu")
-FACTS = CallFacts("MZ1", from_number="+911", custom_parameters={"order": "17"})
-LOOK_UP = Tool("look_up", "Look up an order.", {"type": "object", "properties": {"order": {"type": "string"}}})
 
 
 def dialect(opening: Opening | None = None, **keys: object) -> OpenAIDialect:

@@ -184,6 +184,13 @@ def test_no_message_breaks_it(message):
     assert isinstance(event, Ignored)
 
 
+def test_what_a_bot_may_say_beside_the_protocol_is_not_held_against_it():
+    """A frame of a later pipecat, and a message of its own that is not RTVI, are known to be none of ours."""
+    assert dialect().receive(bytes_field(9, b"")) == [Ignored("unknown")]
+    assert dialect().receive(bytes_field(4, bytes_field(1, b'{"type":"own"}'))) == [Ignored("message")]
+    assert dialect().receive(bytes_field(4, bytes_field(1, b"{"))) == [Ignored("malformed")]
+
+
 @given(st.one_of(st.binary(), st.builds(bytes_field, st.integers(1, 6), st.binary())))
 def test_no_bytes_break_it(message):
     """Nor any others."""

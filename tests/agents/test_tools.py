@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 import threading
 import time
 from typing import Annotated, Literal
@@ -131,6 +132,51 @@ def test_what_goes_wrong_is_told_in_a_word(caplog):
     assert json.loads(run(functions, "hangs", seconds=0.2)) == {"error": "the function took too long"}
     assert time.monotonic() - began < 2
     assert json.loads(run(functions, "missing")) == {"error": "there is no such function"}
+
+
+class Unspeakable:
+    """No text can be made of it."""
+
+    def __str__(self) -> str:
+        raise LookupError
+
+
+@pytest.mark.parametrize("what", ["exits", "is cancelled", "times out", "gives what is no text"])
+def test_whatever_a_function_raises_is_its_own(what, caplog):
+    """An exit, a cancellation and a time-out of its own fail it alone, with a traceback; the calls' loop goes on."""
+
+    async def fails() -> object:
+        if what == "exits":
+            sys.exit(3)
+        if what == "is cancelled":
+            raise asyncio.CancelledError
+        if what == "times out":
+            raise TimeoutError
+        return Unspeakable()
+
+    assert json.loads(run({"fails": fails}, "fails")) == {"error": "the function failed"}
+    (record,) = [record for record in caplog.records if record.exc_info]
+    assert record.getMessage() == "a tool failed tool=fails"
+
+
+def test_failures_are_counted():
+    """By the kind of code that failed, and not those that took too long."""
+
+    async def fails() -> None:
+        raise LookupError
+
+    async def hangs() -> None:
+        await asyncio.sleep(60)
+
+    async def main() -> dict[str, int]:
+        home = HandlerLoop.in_thread()
+        tools = Tools({"fails": fails, "hangs": hangs}, home, 0.1)
+        for name in ("fails", "hangs", "fails"):
+            await tools.run(ToolCall("c", name, "{}"), FACTS)
+        home.stop(1.0)
+        return dict(home.failures)
+
+    assert asyncio.run(main()) == {"tool": 2}
 
 
 def test_functions_run_on_their_own_thread():

@@ -81,11 +81,12 @@ def test_what_a_bot_says():
     assert made.receive(json.dumps(media).encode()) == [Speech(b"\x01\x02")]
     assert made.receive('{"event":"mark","streamSid":"MZ1","mark":{"name":"x"}}') == [MarkAsked("x")]
     assert made.receive('{"event":"clear","streamSid":"MZ1"}') == [BargeIn()]
+    assert made.receive('{"event":"stop","streamSid":"MZ1"}') == [Ignored("unknown")]
 
 
 @pytest.mark.parametrize(
     "message",
-    ["", "{}", "[]", b"\xff", "[" * 50_000, '{"event":"stop"}', '{"event":"media"}', '{"event":"media","media":{}}',
+    ["", "{}", "[]", b"\xff", "[" * 50_000, '{"event":5}', '{"event":"media"}', '{"event":"media","media":{}}',
      '{"event":"media","media":{"payload":"!!!!"}}', '{"event":"mark","mark":{"name":5}}'],
 )  # fmt: skip
 def test_anything_else_is_passed_over(message):

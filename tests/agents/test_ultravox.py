@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from agents.fake_ultravox import FakeUltravox, StartAgentCall, StartCall, check
 from agents.played_calls import dial_kind
+from agents.support import FACTS
 from calls.support import until
 from smartflo_bridge.agents.connection import DialError
 from smartflo_bridge.agents.dialect import CallFacts, Endpoint, Opening, Tool
@@ -32,7 +33,6 @@ from smartflo_bridge.core.effects import Termination
 from smartflo_bridge.handlers.ivr import prompt
 from virtual_clock import virtual
 
-FACTS = CallFacts("MZ1", from_number="+911", custom_parameters={"order": "17"})
 SAID = (Transcript(is_caller=True, text="Hi"), Transcript(is_caller=False, text="Yes?"))
 
 

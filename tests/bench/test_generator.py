@@ -21,7 +21,10 @@ FRAMES = 50
 """Of each call: a second of 20 ms."""
 TROUBLES = ("failed", "gone_early", "lost", "duplicated", "disordered", "corrupt", "unexpected")
 
-pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not installed (Debian: gcc libc6-dev)")
+pytestmark = [
+    pytest.mark.once,  # the generator is a program in C, and the servers that it is tried on are this file's own
+    pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not installed (Debian: gcc libc6-dev)"),
+]
 
 
 @pytest.fixture(scope="module")

@@ -21,11 +21,12 @@ DATA = {
 }
 
 serializer = ProtobufFrameSerializer()
+loop = asyncio.Runner()
 
 
 def take(message: bytes) -> dict[str, Any]:
     """Return what a message of a client is."""
-    frame = asyncio.run(serializer.deserialize(message))
+    frame = loop.run(serializer.deserialize(message))
     match frame:
         case frames.InputAudioRawFrame():
             return {
@@ -60,7 +61,7 @@ def make(kind: str, order: dict[str, Any]) -> bytes:
         case model:
             rtvi = getattr(models, model)(**order["fields"])
             frame = frames.OutputTransportMessageUrgentFrame(message=rtvi.model_dump(exclude_none=True))
-    made = asyncio.run(serializer.serialize(frame))
+    made = loop.run(serializer.serialize(frame))
     assert isinstance(made, bytes)
     return made
 

@@ -1,6 +1,7 @@
 """Other people's bots as processes of their own, in an environment that is made once, below `.cache/`."""
 
 import asyncio
+import fcntl
 import functools
 import hashlib
 import os
@@ -27,22 +28,49 @@ START_SECONDS = 60.0
 
 @functools.cache
 def environment_of_pipecat() -> Path:
-    """Make the environment if it is not there; return its Python. Skips where it cannot be made."""
-    key = hashlib.sha256(f"{PIPECAT} {sys.version}".encode()).hexdigest()[:12]
+    """Make the environment if it is not there; return its Python. Skips where it cannot be made.
+
+    It is the far end of a connection: its Python is the one of the first tests that ask, and need not be theirs.
+    """
+    key = hashlib.sha256(f"{PIPECAT}".encode()).hexdigest()[:12]
     folder = ROOT / ".cache" / f"pipecat-{key}"
     python = folder / "bin" / "python"
-    if not (folder / "installed").exists():
-        venv.create(folder, with_pip=True, clear=True)
-        install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *PIPECAT]
-        try:
-            done = subprocess.run(install, capture_output=True, text=True, timeout=INSTALL_SECONDS, check=False)
-            why = done.stderr.strip().splitlines()[-1:] if done.returncode else []
-        except subprocess.TimeoutExpired:
-            why = [f"pip took more than {INSTALL_SECONDS:g} s"]
-        if why:
-            pytest.skip(f"pipecat-ai cannot be installed from the package index: {why[0]}")
-        (folder / "installed").write_text(f"{PIPECAT}\n")
+    with only_one(folder):
+        if not ((folder / "installed").exists() and _runs(python)):
+            venv.create(folder, with_pip=False, clear=True)
+            # Not compiled: of some thousand modules a bot imports a tenth, and that keeps their bytecode.
+            why = pip_installs("--python", python, "install", "--no-compile", *PIPECAT)
+            if why:
+                pytest.skip(f"pipecat-ai cannot be installed from the package index: {why}")
+            (folder / "installed").write_text(f"{PIPECAT}\n")
     return python
+
+
+@contextmanager
+def only_one(folder: Path) -> Iterator[None]:
+    """Wait until no other process of the tests makes this folder."""
+    folder.parent.mkdir(exist_ok=True)
+    with folder.with_name(f"{folder.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def pip_installs(*arguments: str | Path) -> str:
+    """Have pip install something; return why it cannot."""
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", *arguments]
+    try:
+        done = subprocess.run(pip, capture_output=True, text=True, timeout=INSTALL_SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        return f"pip took more than {INSTALL_SECONDS:g} s"
+    return (done.stderr.strip().splitlines() or ["pip failed"])[-1] if done.returncode else ""
+
+
+def _runs(python: Path) -> bool:
+    """Tell whether an environment's Python is still there: it may have been made with one that is gone since."""
+    try:
+        return subprocess.run([python, "-c", ""], timeout=START_SECONDS, check=False).returncode == 0
+    except OSError:
+        return False
 
 
 def write_voice(folder: Path) -> Path:

@@ -24,6 +24,10 @@ CHROMIUM = shutil.which("chromium")
 if CHROMIUM is None:
     pytest.skip("the program chromium is not installed (Debian: apt-get install chromium)", allow_module_level=True)
 
+# Chromium is tried on the page, which is made of the same files on every Python; that ours fills it in alike is for
+# `captures/test_report.py`, on each.
+pytestmark = pytest.mark.once
+
 Page = playwright.Page
 
 # Without a network and without a screen; as root there is no sandbox. The rest keeps it from calling its maker.

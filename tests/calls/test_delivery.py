@@ -46,7 +46,7 @@ async def taken(delivery):
     """Take all that is there; return what tells the events apart."""
     delivery.finish()
     names = []
-    while (event := await delivery.take()) is not None:
+    async for event in delivery:
         names.append(name_of(event))
     return names
 
@@ -110,7 +110,7 @@ async def test_what_nobody_takes_is_counted_at_the_end():
     delivery.put(key(1))
     assert delivery.abandon() == 30 * 160
     assert delivery.abandon() == 0
-    assert await delivery.take() is None
+    assert await anext(delivery, None) is None
 
 
 @pytest.mark.parametrize("ends", ["put", "finish", "abandon"])
@@ -118,7 +118,7 @@ async def test_what_nobody_takes_is_counted_at_the_end():
 async def test_a_waiting_handler_is_woken(ends):
     """By an event, by the end, and by being given up."""
     delivery = Delivery(HandlerLoop.main(), 2.0)
-    taking = asyncio.ensure_future(delivery.take())
+    taking = asyncio.ensure_future(anext(delivery, None))
     await asyncio.sleep(1)
     assert not taking.done()
     if ends == "put":
@@ -132,7 +132,7 @@ async def test_a_waiting_handler_is_woken(ends):
 async def test_a_reader_that_gives_up_loses_nothing():
     """A time-out around `take` leaves the event that came with it for the next one."""
     delivery = Delivery(HandlerLoop.main(), 2.0)
-    taking = asyncio.ensure_future(delivery.take())
+    taking = asyncio.ensure_future(anext(delivery, None))
     await asyncio.sleep(0.1)
     delivery.put(key(1))
     taking.cancel()
@@ -154,7 +154,7 @@ def test_nothing_is_lost_but_what_is_counted(steps, max_seconds):
         for number, step in enumerate(steps):
             if step == "take":
                 if put and len(got) < len(put) and delivery._ready:
-                    got.append(name_of(await delivery.take()))
+                    got.append(name_of(await anext(delivery, None)))
                 continue
             event = key(number) if step == "key" else audio(number, step)
             sizes[name_of(event)] = 0 if step == "key" else step
@@ -226,7 +226,7 @@ async def test_a_handler_that_takes_its_keys_may_get_as_many_as_come():
     delivery = Delivery(HandlerLoop.main(), 2.0)
     for number in range(3 * MAX_WAITING_EVENTS):
         delivery.put(key(number))
-        assert await delivery.take() == key(number)
+        assert await anext(delivery, None) == key(number)
     for number in range(READY_EVENTS + MAX_WAITING_EVENTS):
         delivery.put(key(number))
     assert not delivery.is_overfull
@@ -244,7 +244,7 @@ def test_giving_up_while_the_handler_takes():
         got = []
 
         async def take_all():
-            while (event := await delivery.take()) is not None:
+            async for event in delivery:
                 got.append(len(event.media.payload))
 
         taking = home.start(take_all())

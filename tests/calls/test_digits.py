@@ -39,34 +39,18 @@ async def test_so_many_keys_are_an_entry():
     assert got == [("12*0", 4.0)]
 
 
+@pytest.mark.parametrize(
+    ("count", "terminator", "pressed", "entered"),
+    [(10, "#", "42#", "42"), (10, "*", "4#*", "4#"), (2, "", "#*", "#*")],
+)
 @virtual
-async def test_the_terminator_ends_it_and_is_no_part_of_it():
-    """A caller who is done presses the terminator."""
-    collect, got = entry(count=10, terminator="#")
+async def test_the_terminator_ends_it_and_is_no_part_of_it(count, terminator, pressed, entered):
+    """A caller who is done presses it. Any key can be it, and `#` is then a key like others; without one, every key counts."""
+    collect, got = entry(count=count, terminator=terminator)
     dialled = Dialled(collect)
-    dialled.platform.press("4", "2", "#")
+    dialled.platform.press(*pressed)
     await dialled.over()
-    assert got == [("42", 0.0)]
-
-
-@virtual
-async def test_another_terminator():
-    """Any key can be the terminator, and then `#` is a key like others."""
-    collect, got = entry(count=10, terminator="*")
-    dialled = Dialled(collect)
-    dialled.platform.press("4", "#", "*")
-    await dialled.over()
-    assert got == [("4#", 0.0)]
-
-
-@virtual
-async def test_no_terminator():
-    """With an empty terminator every key counts."""
-    collect, got = entry(count=2, terminator="")
-    dialled = Dialled(collect)
-    dialled.platform.press("#", "*")
-    await dialled.over()
-    assert got == [("#*", 0.0)]
+    assert got == [(entered, 0.0)]
 
 
 @virtual

@@ -50,7 +50,7 @@ def test_deliveries_cross_to_a_thread(home, max_seconds):
     count = 20_000
 
     async def take_all(delivery, names):
-        while (event := await delivery.take()) is not None:
+        async for event in delivery:
             names.append(name_of(event))
 
     async def main():
@@ -77,7 +77,7 @@ def test_a_reader_in_a_thread_is_woken_each_time(home):
     """One event at a time, each put only when the one before has been taken: no wake-up is ever missed."""
 
     async def echo(delivery, loop, took):
-        while (event := await delivery.take()) is not None:
+        async for event in delivery:
             loop.call_soon_threadsafe(took.put_nowait, event.sequence_number)
 
     async def main():

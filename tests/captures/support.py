@@ -17,6 +17,7 @@ from smartflo_bridge.captures.format import (
     message_record,
     read_capture,
 )
+from smartflo_bridge.core.commands import Play
 from smartflo_bridge.core.effects import Send
 from smartflo_bridge.core.outgoing import encode_outgoing_event
 from smartflo_bridge.core.session import Session
@@ -88,6 +89,17 @@ class Captured:
         for effect in self.session.handle(given, record.t / 1e9):
             if isinstance(effect, Send):
                 self.records.append(message_record(record.t, "out", encode_outgoing_event(effect.shown)))
+
+
+def minute_of_talk() -> Captured:
+    """Return 60 s of audio both ways, at the platform's cadence."""
+    call = Captured()
+    call.start()
+    for number in range(600):
+        call.say(media_message(VOICE, number))
+        call.give(Play(VOICE, 0))
+        call.run(0.1)
+    return call
 
 
 def write(file: Path, header: Header, records) -> Path:

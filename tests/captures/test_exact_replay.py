@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 
 from captures.calls_at_random import calls
-from captures.support import VOICE, Captured, folded, media_message, write
+from captures.support import VOICE, Captured, folded, media_message, minute_of_talk, write
 from core.support import HANG_UP, message
 from smartflo_bridge.captures.fold import CONTEXT, fold
 from smartflo_bridge.captures.format import CaptureError, Record, cut_record, message_record, read_capture
@@ -173,13 +173,7 @@ def test_a_tick_is_not_made_up():
 
 def test_a_minute_is_folded_in_less_than_a_second(tmp_path):
     """60 s of audio both ways, at the platform's cadence, from a compressed file."""
-    call = Captured()
-    call.start()
-    for number in range(600):
-        call.say(media_message(VOICE, number))
-        call.give(Play(VOICE, 0))
-        call.run(0.1)
-    file = call.write(tmp_path / "x.capture.jsonl.gz")
+    file = minute_of_talk().write(tmp_path / "x.capture.jsonl.gz")
     began = time.perf_counter()
     result = folded(file)
     seconds = time.perf_counter() - began

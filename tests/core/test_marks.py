@@ -1,5 +1,7 @@
 """Marks: placed behind their audio, resolved exactly once, whatever the platform echoes or leaves out."""
 
+from math import inf
+
 import pytest
 
 from core.support import HANG_UP, OTHER_SID, interrupt, mark, place, speech, stop, streaming
@@ -243,7 +245,7 @@ def test_discarded_names_are_remembered_up_to_a_bound():
 def test_marks_by_themselves():
     """Added, echoed, flushed or expired: each mark leaves once."""
     marks = Marks()
-    assert (len(marks), marks.deadline, marks.expire(9.0), marks.flush()) == (0, None, [], [])
+    assert (len(marks), marks.deadline, marks.expire(9.0), marks.flush()) == (0, inf, [], [])
     for number, name in enumerate("abcd"):
         marks.add(queued(name), float(number))
     assert (len(marks), marks.deadline) == (4, 0.0)
@@ -255,4 +257,4 @@ def test_marks_by_themselves():
     assert ["a" in marks, "b" in marks, "c" in marks, "d" in marks] == [True, False, True, True]
     assert [marks.forget(name) for name in "abccz"] == [True, False, True, False, False]
     assert ["a" in marks, "c" in marks, "d" in marks, marks.echo("d")] == [False, False, True, None]
-    assert (len(marks), marks.deadline) == (0, None)
+    assert (len(marks), marks.deadline) == (0, inf)

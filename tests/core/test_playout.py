@@ -211,7 +211,7 @@ def test_heard_is_of_the_utterance_being_played():
     """A pause, and a mark, begin a new utterance; the one before it is not counted any more once the new one is queued."""
     playout = Playout(0.2, 800)
     playout.enqueue(speech(800), 0.0)
-    playout.place(1, "a")
+    playout.place(1, "a", 0.0)
     playout.release(0.0)
     assert playout.heard_ms(0.1) == 100
     playout.enqueue(speech(800), 0.1)
@@ -226,7 +226,7 @@ def test_an_echo_knows_better_than_the_clock():
     """A platform that is ahead of our clock says so with its mark; heard goes at least that far, and never back."""
     playout = Playout(0.2, 800)
     playout.enqueue(speech(1_600), 0.0)
-    playout.place(1, "a")
+    playout.place(1, "a", 0.0)
     released = [*playout.release(0.0), *playout.release(0.02), *playout.release(0.1)]
     queued_mark = next(item for item in released if isinstance(item, QueuedMark))
     assert playout.heard_ms_before(queued_mark, 0.1) == 100
@@ -241,7 +241,7 @@ def test_heard_before_a_mark_is_of_its_own_audio():
     marks = []
     for name in ("a", "b", "c"):
         playout.enqueue(speech(400), 0.0)
-        playout.place(None, name)
+        playout.place(None, name, 0.0)
     marks = [item for now in (0.0, 0.02, 0.05) for item in playout.release(now) if isinstance(item, QueuedMark)]
     assert [playout.heard_ms_before(each, 0.07) for each in marks] == [60, 10, 0]
 

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -109,6 +109,11 @@ def slug(heading: str) -> str:
 def name_of_test(heading: str) -> str:
     """Return the name of the test that runs a section's blocks."""
     return "test_" + slug(heading).replace("-", "_")
+
+
+def sections_without_test(blocks: list[Block], names: Container[str]) -> set[str]:
+    """Return the tests that sections with blocks should have, and that are not among the names of a module."""
+    return {name for block in blocks if (name := name_of_test(block.heading)) not in names}
 
 
 # --- Running

@@ -181,7 +181,7 @@ def test_every_reason_of_a_drop_is_in_the_reference() -> None:
     source = "\n".join(path.read_text() for folder in ("core", "calls") for path in (SOURCE / folder).glob("*.py"))
     found = set(
         re.findall(
-            r"""inbound_drops\["(\w+)"\]|Undelivered\(.+, "(\w+)"\)|reason = "(\w+)" if .* else "(\w+)"$""",
+            r"""inbound_drops\["(\w+)"\]|Undelivered\(.+, "(\w+)"(?: if .+ else "(\w+)")?\)|reason = "(\w+)" if .* else "(\w+)"$""",
             source,
             re.MULTILINE,
         )

@@ -7,15 +7,13 @@ fails here.
 import asyncio
 import audioop
 import wave
-from collections.abc import Iterator
-from pathlib import Path
 
 import msgspec
 import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from docs.support import NOT_RUN, Topic, blocks_of, call, daemon, name_of_test, running
+from docs.support import NOT_RUN, Topic, blocks_of, call, daemon, running, sections_without_test
 from smartflo_bridge import UnknownEvent, parse_incoming_event, ulaw_to_pcm
 from smartflo_bridge.config import config_from
 from smartflo_bridge.core.outgoing import OutgoingEvent
@@ -28,21 +26,11 @@ from smartflo_bridge.simulator.report import CallReport
 
 DOCUMENT = "docs/quick-reference.md"
 BLOCKS = blocks_of(DOCUMENT)
-HEADINGS = {name_of_test(block.heading): block.heading for block in BLOCKS}
-
-
-@pytest.fixture
-def topic(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Topic]:
-    """Give a test the section that it is named after; fail it if it leaves a block."""
-    heading = HEADINGS[request.node.originalname]
-    found = Topic([block for block in BLOCKS if block.heading == heading], tmp_path)
-    yield found
-    assert not found.left, f"not run: {', '.join(map(str, found.left))}"
 
 
 def test_every_section_with_blocks_has_a_test() -> None:
     """None can be added without one, and none of them is on the list of those that do not run."""
-    assert {name for name in HEADINGS if name not in globals()} == set()
+    assert sections_without_test(BLOCKS, globals()) == set()
     assert not any(document == DOCUMENT for document, _, _ in NOT_RUN)
 
 

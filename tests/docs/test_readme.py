@@ -15,7 +15,18 @@ from pathlib import Path
 
 import pytest
 
-from docs.support import NOT_RUN, ROOT, Daemon, Topic, blocks_of, call, name_of_test, running, shell, without_blocks
+from docs.support import (
+    NOT_RUN,
+    ROOT,
+    Daemon,
+    Topic,
+    blocks_of,
+    call,
+    running,
+    sections_without_test,
+    shell,
+    without_blocks,
+)
 from smartflo_bridge import pcm_to_ulaw
 from smartflo_bridge.config import config_from
 from smartflo_bridge.handlers.ivr import prompt
@@ -26,7 +37,6 @@ from smartflo_bridge.version import __version__
 
 DOCUMENT = "README.md"
 BLOCKS = [block for block in blocks_of(DOCUMENT) if (DOCUMENT, block.heading, block.place) not in NOT_RUN]
-HEADINGS = {name_of_test(block.heading): block.heading for block in BLOCKS}
 INSTALL_SECONDS = 120
 
 LEFT_BEHIND = shutil.ignore_patterns(".git", ".venv*", ".*_cache", ".hypothesis", "__pycache__", "dist", "build")
@@ -59,17 +69,14 @@ def wheel(checkout: Path, started: Daemon) -> Iterator[Future[str]]:
 
 
 @pytest.fixture
-def topic(request: pytest.FixtureRequest, checkout: Path) -> Iterator[Topic]:
-    """Give a test the section that it is named after; fail it if it leaves a block."""
-    heading = HEADINGS[request.node.originalname]
-    found = Topic([block for block in BLOCKS if block.heading == heading], checkout)
-    yield found
-    assert not found.left, f"not run: {', '.join(map(str, found.left))}"
+def workplace(checkout: Path) -> Path:
+    """Run the README's blocks in the checkout."""
+    return checkout
 
 
 def test_every_section_with_blocks_has_a_test() -> None:
     """None can be added without one; and what does not run exists, and says so where it stands."""
-    assert {name for name in HEADINGS if name not in globals()} == set()
+    assert sections_without_test(BLOCKS, globals()) == set()
     for document, heading, place in NOT_RUN:
         assert any((block.heading, block.place) == (heading, place) for block in blocks_of(document))
         (section,) = (part for part in without_blocks(document).split("\n## ") if part.startswith(f"{heading}\n"))

@@ -6,6 +6,7 @@ from docs.support import ROOT
 
 TEXT = (ROOT / "docs/reliability.md").read_text()
 FAULTS = 42
+GOALS = 20
 
 
 def test_every_test_that_is_named_exists() -> None:
@@ -15,6 +16,15 @@ def test_every_test_that_is_named_exists() -> None:
     for file, name in named:
         path = ROOT / (file if file.startswith("tests/") else f"tests/faults/{file}")
         assert re.search(rf"^(async )?def {name}\(", path.read_text(), re.MULTILINE), f"{file}::{name}"
+
+
+def test_every_goal_has_a_row() -> None:
+    """One to twenty: what was promised, how it is tested, and what was seen, be it that it was not reached."""
+    table = TEXT.partition("## Goals")[2].partition("## ")[0]
+    rows = re.findall(r"^\| G(\d+): ([^|]+)\|([^|]+)\|([^|]*)\|([^|]+)\|$", table, re.MULTILINE)
+    assert [int(number) for number, *_ in rows] == list(range(1, GOALS + 1))
+    for number, _, _, tested, seen in rows:
+        assert tested.strip() or seen.strip().startswith("not "), f"G{number} is not tested and seems to be reached"
 
 
 def test_every_fault_has_a_row() -> None:

@@ -4,34 +4,22 @@ import asyncio
 import json
 import shutil
 import subprocess
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from docs.support import Topic, blocks_of, call, daemon, name_of_test
+from docs.support import Topic, blocks_of, call, daemon, sections_without_test
 from smartflo_bridge.config import Config
 from smartflo_bridge.simulator.caller import place_call
 from smartflo_bridge.simulator.plan import CallPlan
 
 DOCUMENT = "docs/security.md"
 BLOCKS = blocks_of(DOCUMENT)
-HEADINGS = {name_of_test(block.heading): block.heading for block in BLOCKS}
-
-
-@pytest.fixture
-def topic(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Topic]:
-    """Give a test the section that it is named after; fail it if it leaves a block."""
-    heading = HEADINGS[request.node.originalname]
-    found = Topic([block for block in BLOCKS if block.heading == heading], tmp_path)
-    yield found
-    assert not found.left, f"not run: {', '.join(map(str, found.left))}"
 
 
 def test_every_section_with_blocks_has_a_test() -> None:
     """None can be added without one."""
-    assert {name for name in HEADINGS if name not in globals()} == set()
+    assert sections_without_test(BLOCKS, globals()) == set()
 
 
 def settings(topic: Topic) -> dict[str, Any]:

@@ -1,12 +1,10 @@
 """The guide to testing a bot does what it says: its blocks are run, and its tables are whole."""
 
 import re
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from docs.support import ROOT, Topic, blocks_of, daemon, name_of_test
+from docs.support import ROOT, Topic, blocks_of, daemon, sections_without_test
 from smartflo_bridge.simulator.plan import Variant
 from smartflo_bridge.simulator.rules import Rule, place
 from smartflo_bridge.simulator.scenario import KEYS, shipped_scenarios
@@ -15,21 +13,11 @@ from smartflo_bridge.simulator.wording import forms
 DOCUMENT = "docs/testing-a-bot.md"
 TEXT = (ROOT / DOCUMENT).read_text()
 BLOCKS = blocks_of(DOCUMENT)
-HEADINGS = {name_of_test(block.heading): block.heading for block in BLOCKS}
-
-
-@pytest.fixture
-def topic(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Topic]:
-    """Give a test the section that it is named after; fail it if it leaves a block."""
-    heading = HEADINGS[request.node.originalname]
-    found = Topic([block for block in BLOCKS if block.heading == heading], tmp_path)
-    yield found
-    assert not found.left, f"not run: {', '.join(map(str, found.left))}"
 
 
 def test_every_section_with_blocks_has_a_test() -> None:
     """None can be added without one."""
-    assert {name for name in HEADINGS if name not in globals()} == set()
+    assert sections_without_test(BLOCKS, globals()) == set()
 
 
 def test_five_minutes(topic: Topic) -> None:

@@ -8,7 +8,7 @@ import asyncio
 import base64
 import json
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,9 @@ CADENCE_SECONDS = 0.1
 SLACK_SECONDS = 1.0  # what a busy machine may add to a bound
 HEAR_SECONDS = 20.0
 """Within which the rest of an echo must have come: far above the lead, so that only what is lost fails."""
+
+Voice = Callable[[str, float], bytes]
+"""Mu-law of a seed, so many seconds of it, that is like no other."""
 
 
 def run(main: Coroutine[Any, Any, None], seconds: float = 60.0) -> None:
@@ -44,12 +47,12 @@ class CountedCall:
         worst_seconds: the longest that it had to wait for the next piece of echo.
     """
 
-    def __init__(self, platform: Platform, seed: str) -> None:
+    def __init__(self, platform: Platform, seed: str, voice: Voice = speech) -> None:
         self.platform = platform
         self.said = b""
         self.heard = b""
         self.worst_seconds = 0.0
-        self._voice = speech(seed, 120.0)
+        self._voice = voice(seed, 120.0)
         self._is_over = False
 
     async def talk(self, seconds: float = 3600.0, cadence_seconds: float = CADENCE_SECONDS) -> None:
@@ -100,11 +103,11 @@ class CountedCall:
 
 
 @asynccontextmanager
-async def counted_call(url: str, seed: str) -> AsyncIterator[CountedCall]:
+async def counted_call(url: str, seed: str, voice: Voice = speech) -> AsyncIterator[CountedCall]:
     """Start a call that is echoed; it listens, and talks when it is told to."""
     async with dialled(url) as platform:
         await platform.start(role="echo")
-        call = CountedCall(platform, seed)
+        call = CountedCall(platform, seed, voice)
         listening = asyncio.ensure_future(call.listen())
         try:
             yield call
@@ -114,10 +117,12 @@ async def counted_call(url: str, seed: str) -> AsyncIterator[CountedCall]:
 
 
 @asynccontextmanager
-async def neighbours(daemon: Daemon, count: int = 3) -> AsyncIterator[list[CountedCall]]:
+async def neighbours(daemon: Daemon, count: int = 3, voice: Voice = speech) -> AsyncIterator[list[CountedCall]]:
     """Talk on so many calls all the while; none of them may lose, repeat or reorder a byte, or end otherwise than well."""
     async with AsyncExitStack() as stack:
-        calls = [await stack.enter_async_context(counted_call(daemon.url, f"neighbour {n}")) for n in range(count)]
+        calls = [
+            await stack.enter_async_context(counted_call(daemon.url, f"neighbour {n}", voice)) for n in range(count)
+        ]
         talking = [asyncio.ensure_future(call.talk()) for call in calls]
         try:
             async with asyncio.timeout(WAIT_SECONDS):

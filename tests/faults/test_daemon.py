@@ -186,7 +186,7 @@ def test_40_a_disk_that_is_full(tmp_path: Path) -> None:
     async def main(daemon: Daemon) -> None:
         async with neighbours(daemon):
             await asyncio.sleep(1.0)  # of talk: more than the files may hold
-        assert len(daemon.log.find("capture")) == 3
+        assert len(daemon.log.find("capture cut short")) == 3
 
     command = limited("--fsize=8192")
     with Daemon(

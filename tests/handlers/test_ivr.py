@@ -40,6 +40,22 @@ async def heard(dialled, name):
     await until(lambda: dialled.platform.heard().find(prompt(name)) >= 0, 30.0, 0.02)
 
 
+async def pressed(key, after_seconds=0.5):
+    """Return a call whose caller has just pressed a key, in the middle of the greeting."""
+    dialled = Dialled(ivr)
+    await asyncio.sleep(after_seconds)
+    dialled.platform.press(key)
+    return dialled
+
+
+async def recording():
+    """Return a call whose caller has heard the tone, and may speak."""
+    dialled = await pressed("3")
+    await heard(dialled, "tone")
+    await asyncio.sleep(0.05)
+    return dialled
+
+
 @virtual
 async def test_it_greets_and_offers_the_menu():
     """The caller hears the greeting and the whole menu without a gap."""
@@ -53,9 +69,7 @@ async def test_it_greets_and_offers_the_menu():
 @virtual
 async def test_a_key_stops_the_speech_at_once():
     """What is said when the key is pressed is heard no more, and the answer follows immediately."""
-    dialled = Dialled(ivr)
-    await asyncio.sleep(1.0)
-    dialled.platform.press("5")
+    dialled = await pressed("5", 1.0)
     await asyncio.sleep(seconds("invalid"))
     assert dialled.platform.heard(0, 1.0) == prompt("greeting")[:8000]
     assert dialled.platform.heard(1.0, 1.0 + seconds("invalid")) == prompt("invalid")
@@ -77,9 +91,7 @@ async def test_key_1_tells_the_time(monkeypatch):
 
     monkeypatch.setattr(ivr_module, "datetime", Fixed)
     monkeypatch.setattr(Fixed, "now", classmethod(lambda cls, tz=None: Fixed(2026, 1, 5, 14, 30, tzinfo=UTC)))
-    dialled = Dialled(ivr)
-    await asyncio.sleep(1.0)
-    dialled.platform.press("1")
+    dialled = await pressed("1", 1.0)
     said = [prompt(name) for name in ("time", "number-2", "number-30", "p-m", "menu")]
     await asyncio.sleep(sum(map(len, said)) / 8000)
     assert dialled.platform.heard(1.0) == b"".join(said)
@@ -121,9 +133,7 @@ def test_every_time_can_be_said():
 @virtual
 async def test_key_2_echoes_until_a_key():
     """After the announcement the caller hears themselves; the next key stops it and leads back to the menu."""
-    dialled = Dialled(ivr)
-    await asyncio.sleep(0.5)
-    dialled.platform.press("2")
+    dialled = await pressed("2")
     await heard(dialled, "echo")
     caller = speech(3.0, "caller")
     began = dialled.platform.seconds
@@ -141,9 +151,7 @@ async def test_key_2_echoes_until_a_key():
 @virtual
 async def test_the_echo_s_announcement_is_not_echoed_into():
     """What the caller says while they are told what will happen is not played back."""
-    dialled = Dialled(ivr)
-    await asyncio.sleep(0.5)
-    dialled.platform.press("2")
+    dialled = await pressed("2")
     await dialled.platform.talk(speech(1.0, "early"))
     await heard(dialled, "echo")
     assert speech(1.0, "early")[:800] not in dialled.peer.audio
@@ -153,11 +161,7 @@ async def test_the_echo_s_announcement_is_not_echoed_into():
 @virtual
 async def test_key_3_plays_back_what_it_recorded():
     """Byte for byte what the caller said between the tone and the key."""
-    dialled = Dialled(ivr)
-    await asyncio.sleep(0.5)
-    dialled.platform.press("3")
-    await heard(dialled, "tone")
-    await asyncio.sleep(0.05)
+    dialled = await recording()
     caller = speech(4.0, "caller")
     await dialled.platform.talk(caller)
     dialled.platform.press("#")
@@ -170,11 +174,7 @@ async def test_key_3_plays_back_what_it_recorded():
 @virtual
 async def test_a_recording_has_an_end():
     """Who talks on is played back after half a minute."""
-    dialled = Dialled(ivr)
-    await asyncio.sleep(0.5)
-    dialled.platform.press("3")
-    await heard(dialled, "tone")
-    await asyncio.sleep(0.05)
+    dialled = await recording()
     caller = speech(MAX_RECORDING_SECONDS + 5.0, "caller")
     await dialled.platform.talk(caller)
     await asyncio.sleep(MAX_RECORDING_SECONDS)
@@ -185,9 +185,7 @@ async def test_a_recording_has_an_end():
 @virtual
 async def test_a_key_during_the_announcement_records_nothing():
     """It stops the announcement, and the caller is told that there is nothing to hear."""
-    dialled = Dialled(ivr)
-    await asyncio.sleep(0.5)
-    dialled.platform.press("3")
+    dialled = await pressed("3")
     await asyncio.sleep(1.0)
     dialled.platform.press("#")
     at = dialled.platform.seconds
@@ -199,9 +197,7 @@ async def test_a_key_during_the_announcement_records_nothing():
 @virtual
 async def test_key_9_says_goodbye_and_hangs_up():
     """The goodbye is heard to its end, and only then is the call over."""
-    dialled = Dialled(ivr)
-    await asyncio.sleep(1.0)
-    dialled.platform.press("9")
+    dialled = await pressed("9", 1.0)
     session = await dialled.over()
     assert dialled.platform.heard(1.0, 1.0 + seconds("goodbye")) == prompt("goodbye")
     assert dialled.peer.closed == (1000, "")
@@ -213,9 +209,7 @@ async def test_key_9_says_goodbye_and_hangs_up():
 @virtual
 async def test_a_key_without_a_meaning_is_said_to_have_none(key):
     """And the menu is offered again."""
-    dialled = Dialled(ivr)
-    await asyncio.sleep(1.0)
-    dialled.platform.press(key)
+    dialled = await pressed(key, 1.0)
     await asyncio.sleep(seconds("invalid", "menu"))
     assert dialled.platform.heard(1.0) == prompt("invalid") + prompt("menu")
     await dialled.hung_up_on()

@@ -12,7 +12,7 @@ from typing import ParamSpec, TypeVar
 
 ATTEMPTS = 3
 STARVED_SHARE = 0.6
-"""Of the time, during which something that could run had to wait: less is usual for two test processes on two cores."""
+"""Of the time, during which something that could run had to wait: less is usual while tests run, on two cores."""
 
 P = ParamSpec("P")
 T = TypeVar("T")

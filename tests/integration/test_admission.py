@@ -106,7 +106,7 @@ def test_a_burst_of_calls_is_let_in_at_the_rate(tmp_path: Path) -> None:
 
 
 def test_a_loop_that_is_late_takes_no_new_calls(tmp_path: Path) -> None:
-    """For a second after it stood still, as the health says too; the live call goes on, and then new ones come in."""
+    """For a second after it stood still, as the health and the log say too; the live call goes on, and then new ones come in."""
 
     async def main(daemon: Daemon) -> None:
         async with dialled(daemon.url) as platform:
@@ -123,8 +123,10 @@ def test_a_loop_that_is_late_takes_no_new_calls(tmp_path: Path) -> None:
                 while await is_refused(daemon):
                     await asyncio.sleep(0.2)
 
-    with Daemon(tmp_path, handler="answers:answer", shed_lag_seconds=0.25) as daemon:
+    late = "^the main loop is late ms="
+    with Daemon(tmp_path, handler="answers:answer", shed_lag_seconds=0.25, expects=[late]) as daemon:
         asyncio.run(main(daemon))
+        assert daemon.log.find(late.strip("^"))
         assert len(daemon.log.find("connections refused why=late")) == 1
 
 

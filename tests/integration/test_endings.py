@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from integration.daemon import Daemon, counts, until
+from integration.daemon import Daemon, counts, pairs, until
 from integration.handlers.answers import speech
 from integration.wire import FOR_EVER, Platform, check_speech, dialled, neighbours, plan, sid_of
 from smartflo_bridge.simulator.caller import place_call
@@ -128,7 +128,7 @@ def test_a_handler_that_raises(daemon: Daemon) -> None:
 
 
 def test_a_handler_that_calls_sys_exit(tmp_path: Path) -> None:
-    """It ends its own call like any other failure; the handlers of other calls, and of later ones, go on."""
+    """It ends its own call like any other failure, and is counted; the handlers of other calls, and of later ones, go on."""
 
     async def main(daemon: Daemon) -> None:
         async with neighbours(daemon):
@@ -139,6 +139,7 @@ def test_a_handler_that_calls_sys_exit(tmp_path: Path) -> None:
 
     with Daemon(tmp_path, handler="answers:answer", expects=["^handler failed "], tracebacks=1) as daemon:
         asyncio.run(main(daemon))
+    assert pairs(daemon.log.all()[-1])["failures"] == "handler:1"
 
 
 def test_a_handler_that_blocks(daemon: Daemon) -> None:

@@ -28,7 +28,7 @@ def test_a_caller_is_forgotten(tmp_path: Path) -> None:
     """A dry run names the same files as the real one and deletes none; another caller's stay; the log has no number."""
     captures, recordings = tmp_path / "captures", tmp_path / "recordings"
     keys = {"capture_dir": str(captures), "record_dir": str(recordings)}
-    with Daemon(tmp_path, handler="silence", secrets=[NUMBER, "919800000002"], log_level="debug", **keys) as daemon:
+    with Daemon(tmp_path, handler="silence", secrets=[NUMBER, "919800000002"], **keys) as daemon:
         asyncio.run(call_from(daemon, NUMBER))
         asyncio.run(call_from(daemon, NUMBER))
         asyncio.run(call_from(daemon, "919800000002"))

@@ -34,9 +34,7 @@ UPGRADE = f"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     """A daemon without a token, that may say all that it has to say."""
-    with Daemon(
-        tmp_path_factory.mktemp("daemon"), handler="answers:answer", open_seconds=OPEN_SECONDS, log_level="debug"
-    ) as running:
+    with Daemon(tmp_path_factory.mktemp("daemon"), handler="answers:answer", open_seconds=OPEN_SECONDS) as running:
         yield running
 
 
@@ -44,7 +42,7 @@ def guarded(folder: Path, **keys: object) -> Daemon:
     """Return a daemon that wants one of two tokens, and may say all that it has to say but them."""
     write_secret(folder / "stream.token", TOKENS)
     kept = [OLD_TOKEN, NEW_TOKEN, "wrong-wrong-wrong", "%2F"]
-    return Daemon(folder, handler="answers:answer", token_file="stream.token", log_level="debug", secrets=kept, **keys)
+    return Daemon(folder, handler="answers:answer", token_file="stream.token", secrets=kept, **keys)
 
 
 @pytest.fixture(scope="module")

@@ -118,7 +118,7 @@ def test_who_knocked_is_told_by_a_trusted_proxy(tmp_path: Path, trusted: list[st
     """The log has the address of who had no token, and not what that one claimed to be; an untrusted proxy is who knocked."""
     write_secret(tmp_path / "stream.token", "right-right-right-right")
     secrets = ["right-right", "wrong-wrong", "6.6.6.6"]
-    keys = {"token_file": "stream.token", "log_level": "debug", "trusted_proxies": trusted}
+    keys = {"token_file": "stream.token", "trusted_proxies": trusted}
     with (
         Daemon(tmp_path, handler="answers:answer", secrets=secrets, **keys) as daemon,
         proxy(tmp_path, daemon, "http") as running,

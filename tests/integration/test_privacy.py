@@ -90,7 +90,6 @@ def test_nothing_private_is_logged(tmp_path: Path) -> None:
     with Daemon(
         tmp_path,
         handler="answers:answer",
-        log_level="debug",
         token_file="stream.token",
         capture_dir=str(tmp_path / "captures"),
         secrets=[*SECRETS, TOKEN, base64.b64encode(voice).decode()[:40]],
@@ -133,7 +132,6 @@ def test_nothing_private_of_the_dynamic_endpoint_is_logged(tmp_path: Path) -> No
     with Daemon(
         tmp_path,
         handler="answers:answer",
-        log_level="debug",
         resolver_path="/resolve",
         resolver_token_file="asking",
         resolver_call_id="callId",
@@ -166,7 +164,7 @@ def test_nobody_can_forge_a_line(tmp_path: Path) -> None:
             assert await platform.closed() == (1000, "")
             await daemon.log.seen("call ended")
 
-    with Daemon(tmp_path, handler="answers:answer", log_level="debug") as daemon:
+    with Daemon(tmp_path, handler="answers:answer") as daemon:
         asyncio.run(main(daemon))
     (ended,) = daemon.log.find(" call ended ")
     assert pairs(ended[1])["stream_sid"] == sid

@@ -12,11 +12,10 @@ from typing import Any
 
 import pytest
 
-from captures.support import VOICE, Captured, media_message
+from captures.support import VOICE, Captured, minute_of_talk
 from integration.daemon import PROGRAM, Daemon, open_files, run_program
 from integration.wire import plan
 from smartflo_bridge.captures.format import Record, encode_line, message_record, read_capture
-from smartflo_bridge.core.commands import Play
 from smartflo_bridge.simulator.caller import place_call
 from smartflo_bridge.simulator.plan import CallPlan, Ending, HangUp, Press, Speak
 from smartflo_bridge.simulator.report import CallReport
@@ -157,13 +156,7 @@ async def _kill_in_the_middle(daemon: Daemon) -> None:
 
 def test_a_minute_folds_in_less_than_a_second(tmp_path):
     """60 s of talk on both sides, as the command says; the start of the program is not in it."""
-    made = Captured()
-    made.start()
-    for number in range(600):
-        made.say(media_message(VOICE, number))
-        made.give(Play(VOICE, 0))
-        made.run(0.1)
-    said = replay(made.write(tmp_path / "minute.capture.jsonl"))
+    said = replay(minute_of_talk().write(tmp_path / "minute.capture.jsonl"))
     assert "59.9 s of call, folded in 0." in said
 
 

@@ -32,7 +32,6 @@ def resolving(folder: Path, **keys: object) -> Daemon:
         "token_secret_file": "token.secret",
         "used_token_dir": str(folder / "used"),
         "public_url": PUBLIC,
-        "log_level": "debug",
         "secrets": [ASKING, SECRET, OLD_SECRET, "voice.example.com", "919900112233"],
     }
     return Daemon(folder, handler="answers:answer", **(settings | keys))

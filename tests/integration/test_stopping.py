@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from integration.daemon import Daemon, Supervisor, on_uvloop, until
+from integration.daemon import Daemon, Supervisor, on_uvloop, pairs, until
 from integration.handlers.answers import speech
 from integration.wire import FOR_EVER, Platform, check_speech, dialled, plan, sid_of
 from smartflo_bridge.server.notify import fed_watchdog
@@ -176,6 +176,36 @@ def test_a_hangup_of_the_terminal_drops_no_call(tmp_path: Path) -> None:
 
     with Daemon(tmp_path, handler="answers:answer", drain_seconds=30) as daemon:
         asyncio.run(main(daemon))
+
+
+async def vitals_of(daemon: Daemon) -> dict[str, float]:
+    """Ask a daemon with SIGUSR1, and return what it says."""
+    before = len(daemon.log.find("vitals "))
+    daemon.signal(signal.SIGUSR1)
+    await until(lambda: len(daemon.log.find("vitals ")) > before)
+    return {name: float(value) for name, value in pairs(daemon.log.find("vitals ")[-1][1]).items()}
+
+
+def test_asked_for_its_vitals(tmp_path: Path) -> None:
+    """SIGUSR1 costs no call, and is answered with what there is, on the handlers' thread too: the same again after the call."""
+
+    async def main(daemon: Daemon) -> None:
+        idle = await vitals_of(daemon)
+        async with dialled(daemon.url) as platform:
+            await started(platform, daemon, "speak", seed="live", seconds="1")
+            live = await vitals_of(daemon)
+        await daemon.log.seen(f"call ended stream_sid={platform.sid} ")
+        after = await vitals_of(daemon)
+        assert (idle["calls"], live["calls"], after["calls"]) == (0, 1, 0)
+        assert (idle["connections"], live["connections"], after["connections"]) == (0, 1, 0)
+        assert live["tasks"] >= idle["tasks"] + 2 == after["tasks"] + 2  # the actor, and the handler in its thread
+        assert live["files"] == idle["files"] + 1 == after["files"] + 1
+        assert idle["threads"] == after["threads"] > 1
+        assert live["lag_p50_ms"] <= live["lag_p99_ms"] <= live["lag_max_ms"]
+        assert live["objects"] > 1000
+
+    with Daemon(tmp_path, handler="answers:answer") as daemon:
+        on_uvloop(main(daemon))
 
 
 def test_paused_and_resumed(tmp_path: Path) -> None:

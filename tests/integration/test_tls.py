@@ -163,7 +163,7 @@ def test_a_pair_that_cannot_be_used_changes_nothing(tmp_path: Path, pairs: dict[
 def test_tls_1_2_is_the_oldest(tmp_path: Path, pairs: dict[str, tuple[Path, Path]]) -> None:
     """It and 1.3 are spoken; 1.1 and plain text are refused without a line in the log."""
     install(pairs["first"], tmp_path)
-    with encrypted(tmp_path, open_seconds=0.5, log_level="debug") as daemon:
+    with encrypted(tmp_path, open_seconds=0.5) as daemon:
         assert shown(daemon.port)[1] == "TLSv1.3"
         assert shown(daemon.port, maximum_version=ssl.TLSVersion.TLSv1_2)[1] == "TLSv1.2"
         before = len(daemon.log.all())

@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.connection import Connection
 from websockets.exceptions import ConnectionClosed
 from websockets.protocol import State
 
@@ -103,13 +104,18 @@ class Platform:
 
     def reset(self) -> None:
         """Let the TCP connection end with a RST."""
-        sock = self.connection.transport.get_extra_info("socket")
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.connection.transport.abort()
+        reset(self.connection)
 
     def half_close(self) -> None:
         """Let our direction of the TCP connection end with a FIN; the other stays open."""
         self.connection.transport.write_eof()
+
+
+def reset(connection: Connection) -> None:
+    """Let the TCP connection under a WebSocket end with a RST."""
+    sock = connection.transport.get_extra_info("socket")
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.transport.abort()
 
 
 @asynccontextmanager

@@ -135,6 +135,21 @@ def test_the_lag_of_a_minute():
         assert lag.seconds(now) == pytest.approx(0.5)
 
 
+def test_a_late_loop_is_told_in_few_lines(caplog):
+    """From more than a quarter of a second on, every ten seconds at most, with how often it was."""
+    lag, now = LoopLag(), 0.0
+    lag.note(now)
+    for late_seconds in (0.24, 0.26, *[0.0] * 20, *[0.31] * 50):
+        now += TICK_SECONDS + late_seconds
+        lag.note(now)
+    assert caplog.messages == [
+        "the main loop is late ms=260 so_far=1",
+        "the main loop is late ms=310 so_far=21",
+        "the main loop is late ms=310 so_far=46",
+    ]
+    assert {record.levelname for record in caplog.records} == {"WARNING"}
+
+
 def test_a_loop_that_is_blocked_is_late(monkeypatch):
     """By as much as it was blocked."""
     monkeypatch.setattr(loop_lag, "TICK_SECONDS", 0.02)

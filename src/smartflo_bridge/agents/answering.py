@@ -195,17 +195,17 @@ class AnsweringConnection:
     # --- On the handlers' thread
 
     async def _answer(self, asked: Asked) -> None:
-        try:
-            async for text in _texts(self._answering.call(self._facts, asked)):
-                if text == HANG_UP:
-                    self._post(Told("hang_up", asked.ask))
-                elif text:
-                    self._post(Told("text", asked.ask, text))
-        except Exception:  # noqa: BLE001 - the user's code, as in `calls.handling`
-            _log.exception(line("the function that answers has failed", stream_sid=self._facts.stream_sid))
-            self._post(Told("failed", asked.ask))
-        else:
-            self._post(Told("done", asked.ask))
+        has_answered = await self._answering.home.attempt(
+            self._pass_on(asked), "answer", stream_sid=self._facts.stream_sid
+        )
+        self._post(Told("done" if has_answered else "failed", asked.ask))
+
+    async def _pass_on(self, asked: Asked) -> None:
+        async for text in _texts(self._answering.call(self._facts, asked)):
+            if text == HANG_UP:
+                self._post(Told("hang_up", asked.ask))
+            elif text:
+                self._post(Told("text", asked.ask, text))
 
     def _post(self, told: Told) -> None:
         self._answering.home.post_to_main(self._take, told)

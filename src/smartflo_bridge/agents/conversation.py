@@ -18,6 +18,7 @@ from smartflo_bridge.agents.line import Line
 from smartflo_bridge.agents.plan import LegPlan, facts_of
 from smartflo_bridge.agents.speaking import Heard, Speaking
 from smartflo_bridge.agents.succession import OpenSuccessor, successor_in_time
+from smartflo_bridge.agents.tolerance import Tolerance
 from smartflo_bridge.agents.tools import HANG_UP, failure
 from smartflo_bridge.calls.call import Call
 from smartflo_bridge.core.effects import MarkOutcome
@@ -33,8 +34,9 @@ MAX_TOOL_CALLS = 16
 MAX_SAID = 40
 """What another session is told of the one before: some minutes of talk."""
 
-CAUGHT_UP_SECONDS = 0.05
-"""When a message had to be waited for so long, all that the service had sent before has been read."""
+CAUGHT_UP_SECONDS = 0.25
+"""When a message had to be waited for so long, all that the service had sent before has been read: what it could not send
+while we did not read takes the way there and back, and a busy service has its pauses. An answer takes longer."""
 
 After = Line | AgentError | None
 """What follows a line: the one that takes over, why it was lost, or nothing, because the agent has hung up."""
@@ -51,6 +53,7 @@ class Conversation:
         said: the latest of what was said, where the service tells.
         handle: the newest with which another connection could go on.
         has_begun: an agent has been ready for this call.
+        tolerance: for what the service says that is none of its protocol.
     """
 
     def __init__(self, plan: LegPlan, call: Call) -> None:
@@ -60,8 +63,8 @@ class Conversation:
         self.said: deque[Transcript] = deque(maxlen=MAX_SAID)
         self.handle: str | None = None
         self.has_begun = False
-        self.barge_ins = 0
-        self.tool_calls = 0
+        self.tolerance = Tolerance()
+        self.barge_ins = self.tool_calls = 0
         self._plan = plan
         self._call = call
         self._loop = asyncio.get_running_loop()
@@ -70,9 +73,8 @@ class Conversation:
         self._tasks: asyncio.TaskGroup | None = None
         self._jobs: set[asyncio.Task[None]] = set()
         self._answer_timer: asyncio.TimerHandle | None = None
-        self._is_mid_speech = False
+        self._is_mid_speech = self._hangs_up = False
         self._is_behind = False  # what is still to be read is older than the last interrupt
-        self._hangs_up = False
 
     # --- The call
 
@@ -213,6 +215,8 @@ class Conversation:
                 raise DialError(reason, may_retry=may_retry)
             case events.Transcript():
                 self.said.append(event)
+            case events.Ignored(name=events.MALFORMED):
+                self.tolerance.count()
             case events.GoAway() | events.Ignored():
                 pass
             case _:

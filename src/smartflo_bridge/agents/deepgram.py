@@ -15,6 +15,7 @@ import msgspec
 from smartflo_bridge.agents.deepgram_session import DeepgramSettings, settings_message
 from smartflo_bridge.agents.dialect import NORMAL_CLOSE, Dialect, Endpoint, Opening
 from smartflo_bridge.agents.events import (
+    MALFORMED,
     Answer,
     BargeIn,
     Failed,
@@ -84,7 +85,7 @@ class DeepgramDialect(Dialect):
         try:
             server = _decoder.decode(message)
         except DECODE_ERRORS:
-            return [Ignored("malformed")]
+            return [Ignored(MALFORMED)]
         return self._take(server)
 
     def closed(self, code: int | None, reason: str) -> HangUpAsked | Failed:

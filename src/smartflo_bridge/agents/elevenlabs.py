@@ -18,6 +18,7 @@ from smartflo_bridge.agents.briefing import instructions_and_story
 from smartflo_bridge.agents.dialect import Dialect, Endpoint, HttpRequest, Opening
 from smartflo_bridge.agents.elevenlabs_session import ElevenLabsSettings, initiation
 from smartflo_bridge.agents.events import (
+    MALFORMED,
     Answer,
     BargeIn,
     Failed,
@@ -151,7 +152,7 @@ class ElevenLabsDialect(Dialect):
         try:
             server = _decoder.decode(message)
         except DECODE_ERRORS:
-            return [Ignored("malformed")]
+            return [Ignored(MALFORMED)]
         return self._take(server) or [Ignored(server.type[:64])]
 
     def closed(self, code: int | None, reason: str) -> HangUpAsked | Failed:

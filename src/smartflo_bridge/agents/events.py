@@ -88,8 +88,11 @@ class Failed(msgspec.Struct, frozen=True):
     may_retry: bool = False
 
 
+MALFORMED = "malformed"
+
+
 class Ignored(msgspec.Struct, frozen=True):
-    """A message without consequence, by its name; or one that was not understood, as `malformed`."""
+    """A message without consequence, by its name; or, as `MALFORMED`, one that is none of the protocol, and counted."""
 
     name: str
 

@@ -63,6 +63,8 @@ _NOISE_RMS = 8000
 
 _NOT_AUDIO = {b"ID3": "MP3", b"OggS": "Ogg", b"fLaC": "FLAC", b"\x1aE\xdf\xa3": "WebM"}
 _BASE64 = re.compile(rb"[A-Za-z0-9+/\r\n]+=*")
+_TEXT = re.compile(rb"[\t\r\n -~]+")
+"""In mu-law all of it is of one sign, for a fifth of a second: no sound is."""
 
 Reading = Literal["ulaw", "alaw", "pcm", "pcm_swapped"]
 
@@ -160,6 +162,8 @@ class FormatJudge:
         self._is_decided = True
         if _BASE64.fullmatch(informative):
             self._refuse("base64 text")
+        if _TEXT.fullmatch(informative):
+            self._refuse("text")
         if ratio < _WRONG_RATIO:
             self._correct(best)
         elif min(least, declared) > _NOISE and _rms(_samples(informative, reading)) > _NOISE_RMS:

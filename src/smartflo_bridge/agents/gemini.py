@@ -18,6 +18,7 @@ import msgspec
 
 from smartflo_bridge.agents.dialect import NORMAL_CLOSE, Dialect, Endpoint, Opening
 from smartflo_bridge.agents.events import (
+    MALFORMED,
     Answer,
     BargeIn,
     Failed,
@@ -149,7 +150,7 @@ class GeminiDialect(Dialect):
         try:
             server = _decoder.decode(message)
         except DECODE_ERRORS:
-            return [Ignored("malformed")]
+            return [Ignored(MALFORMED)]
         happened: list[LegEvent] = []
         if server.setup_complete is not None:
             happened += self._begin()

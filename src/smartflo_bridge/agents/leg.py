@@ -60,6 +60,7 @@ class _Leg:
         self._retries = Retries(plan.settings.reconnect_seconds)
         self._dials = 0
         self._ready_seconds = 0.0
+        self._away_seconds = 0.0  # between a loss and the next line, or the end of all tries
 
     async def run(self) -> AgentError | None:
         """Serve until the call or the agent is over; return what became of the agent if it was lost."""
@@ -83,6 +84,8 @@ class _Leg:
             ready_ms=round(self._ready_seconds * 1000),
             frames_heard=talk.hearing.taken_bytes // FRAME_BYTES,
             frames_unheard=talk.hearing.dropped_bytes // FRAME_BYTES or None,
+            malformed=talk.tolerance.malformed or None,
+            away_ms=round(self._away_seconds * 1000) or None,
             frames_spoken=talk.speaking.spoken_bytes // FRAME_BYTES,
             barge_ins=talk.barge_ins or None,
             tool_calls=talk.tool_calls or None,
@@ -114,7 +117,11 @@ class _Leg:
         if so_far := plan.notices.add(self._loop.time()):
             sid = self._call.stream_sid
             _log.warning(log_line("agent away", stream_sid=sid, kind=plan.kind, reason=lost, so_far=so_far))
-        return await self._open()
+        lost_at = self._loop.time()
+        try:
+            return await self._open()
+        finally:
+            self._away_seconds += self._loop.time() - lost_at
 
     async def _open(self) -> Line | AgentError:
         """Open a line; explain to the caller why it is quiet meanwhile."""

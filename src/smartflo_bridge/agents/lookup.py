@@ -1,6 +1,7 @@
 """From the configuration's `[agent]` to something that answers calls."""
 
 import random
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -91,6 +92,12 @@ class Agent:
         """Stop running tools; return False if one still blocks its thread after the time-out."""
         mine = self._home is None or self._home.stop(timeout_seconds)
         return mine and (self.fallback is None or self.fallback.close(timeout_seconds))
+
+    @property
+    def failures(self) -> Counter[str]:
+        """How often tools, and what answers in the place of a model, have raised; of the fallback's too."""
+        mine = self._home.failures if self._home else Counter[str]()
+        return mine + (self.fallback.failures if self.fallback else Counter[str]())
 
     def _check(self) -> None:
         """Find out now what would fail with the first call."""

@@ -18,6 +18,12 @@ def to_text(message: object) -> str:
     return _encoder.encode(message).decode()
 
 
+def names_another(message: Message, member: str, *known: str) -> bool:
+    """Return whether a message is a JSON object that names itself, as something that is not known here."""
+    name = (json_object(message) or {}).get(member)
+    return isinstance(name, str) and name not in known
+
+
 def json_object(message: Message) -> dict[str, Any] | None:
     """Return the JSON object in a message, text or binary; None if there is none."""
     try:

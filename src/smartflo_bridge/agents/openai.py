@@ -16,6 +16,7 @@ import msgspec
 
 from smartflo_bridge.agents.dialect import Dialect, Endpoint, Opening
 from smartflo_bridge.agents.events import (
+    MALFORMED,
     Answer,
     BargeIn,
     Failed,
@@ -87,11 +88,13 @@ class OpenAIDialect(Dialect):
         except DECODE_ERRORS:  # it is another one
             event = json_object(message)
         if event is None:
-            return [Ignored("malformed")]
+            return [Ignored(MALFORMED)]
         return self._take(str(event.get("type")), event)
 
     def _take(self, name: str, event: dict[str, Any]) -> list[LegEvent]:
         match name:
+            case "response.output_audio.delta":
+                return [Ignored(MALFORMED)]
             case "session.created":
                 return [Answer(session_update(self._settings, self._opening))]
             case "session.updated":

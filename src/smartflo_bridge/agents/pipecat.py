@@ -16,6 +16,7 @@ from msgspec import Meta
 
 from smartflo_bridge.agents.dialect import Dialect, Endpoint, Opening
 from smartflo_bridge.agents.events import (
+    MALFORMED,
     BargeIn,
     Failed,
     HangUpAsked,
@@ -118,10 +119,13 @@ class PipecatDialect(Dialect):
     def receive(self, message: Message) -> list[LegEvent]:
         """Take one frame."""
         try:
-            kind, frame = _frame(message)
+            number, frame = _frame(message)
             parts = dict(fields(frame))
         except ValueError:
-            return [Ignored("malformed")]
+            return [Ignored(MALFORMED)]
+        if number not in Kind:
+            return [Ignored("unknown")]
+        kind = Kind(number)
         match kind:
             case Kind.AUDIO:
                 return self._hear_speech(parts)
@@ -171,7 +175,7 @@ class PipecatDialect(Dialect):
     def _hear_speech(self, parts: dict[int, int | bytes]) -> list[LegEvent]:
         audio, rate_hz, channels = parts.get(3, b""), parts.get(4, self.speaks.rate_hz), parts.get(5, 1)
         if isinstance(audio, int) or isinstance(rate_hz, bytes) or isinstance(channels, bytes):
-            return [Ignored("malformed")]
+            return [Ignored(MALFORMED)]
         if rate_hz not in RATES_HZ or channels != 1:
             return [
                 Failed(f"its speech is at {rate_hz} Hz on {channels} channels, where one at up to 48000 Hz is taken")
@@ -186,8 +190,10 @@ class PipecatDialect(Dialect):
 
     def _hear_rtvi(self, text: int | bytes | None) -> list[LegEvent]:
         message = json_object(text) if isinstance(text, bytes) else None
-        if message is None or message.get("label") != "rtvi-ai":
-            return [Ignored("malformed")]
+        if message is None:
+            return [Ignored(MALFORMED)]
+        if message.get("label") != "rtvi-ai":  # a pipeline may have words of its own for a client of its own
+            return [Ignored("message")]
         found = message.get("data")
         data: dict[str, Any] = found if isinstance(found, dict) else {}
         match name := str(message.get("type"))[:64]:
@@ -218,8 +224,8 @@ class PipecatDialect(Dialect):
         self._stale_bytes = round(STALE_SECONDS * 1000 * self.speaks.bytes_per_ms)
 
 
-def _frame(message: Message) -> tuple[Kind, bytes]:
-    """Return the kind and content of a `Frame`: of several, the last counts, as protobuf has it.
+def _frame(message: Message) -> tuple[int, bytes]:
+    """Return the number of the kind and content of a `Frame`: of several, the last counts, as protobuf has it.
 
     Raises:
         ValueError: it is none.
@@ -231,8 +237,7 @@ def _frame(message: Message) -> tuple[Kind, bytes]:
     if not found:
         msg = "an empty message"
         raise ValueError(msg)
-    number, content = found[-1]
-    return Kind(number), content
+    return found[-1]
 
 
 def _rtvi(kind: str, **data: Any) -> Message:  # noqa: ANN401 - whatever JSON holds

@@ -10,9 +10,19 @@ import msgspec
 from msgspec import Meta
 
 from smartflo_bridge.agents.dialect import Dialect, Endpoint, Opening
-from smartflo_bridge.agents.events import BargeIn, HangUpAsked, Ignored, LegEvent, MarkAsked, Ready, Speech, SpeechDone
+from smartflo_bridge.agents.events import (
+    MALFORMED,
+    BargeIn,
+    HangUpAsked,
+    Ignored,
+    LegEvent,
+    MarkAsked,
+    Ready,
+    Speech,
+    SpeechDone,
+)
 from smartflo_bridge.agents.formats import AudioFormat
-from smartflo_bridge.agents.message import DECODE_ERRORS, Message, to_text
+from smartflo_bridge.agents.message import DECODE_ERRORS, Message, names_another, to_text
 from smartflo_bridge.agents.settings import KeySettings, WebSocketUrl
 
 FormatName = Literal["mulaw;8000", "pcm16;8000", "pcm16;16000", "pcm16;24000"]
@@ -104,7 +114,13 @@ class RawDialect(Dialect):
         try:
             said = _decoder.decode(message)
         except DECODE_ERRORS:
-            return [Ignored("malformed")]
+            return [
+                Ignored(
+                    "unknown"
+                    if names_another(message, "type", "ready", "clear", "mark", "done", "hang_up")
+                    else MALFORMED
+                )
+            ]
         match said:
             case _Ready(format=name):
                 return [Ready(FORMATS[name] if name else None)]

@@ -19,6 +19,7 @@ from smartflo_bridge.agents.answering import FUNCTION, Asked, Stop, Told
 from smartflo_bridge.agents.beside import Beside
 from smartflo_bridge.agents.dialect import NORMAL_CLOSE, Dialect, Endpoint, Opening
 from smartflo_bridge.agents.events import (
+    MALFORMED,
     Answer,
     BargeIn,
     Failed,
@@ -139,7 +140,7 @@ class SarvamDialect(Dialect):
     def _take_recognition(self, message: Message) -> list[LegEvent]:
         event = json_object(message)
         if event is None:
-            return [Ignored("malformed")]
+            return [Ignored(MALFORMED)]
         match name := str(event.get("event"))[:64]:
             case "session.begin":
                 return [Ready(), *self._greet()]
@@ -181,7 +182,7 @@ class SarvamDialect(Dialect):
         try:
             told = _told_decoder.decode(message)
         except DECODE_ERRORS:
-            return [Ignored("malformed")]
+            return [Ignored(MALFORMED)]
         if told.number != self._number or not self._is_asked:
             return [Ignored("stale answer")]
         match told.kind:
@@ -232,7 +233,8 @@ class SarvamDialect(Dialect):
 
     def _take_event(self, event: dict[str, Any] | None) -> list[LegEvent]:
         if event is None or not isinstance(data := event.get("data"), dict):
-            return [Ignored("malformed")]
+            is_known = event is None or event.get("type") in ("audio", "event", "error")
+            return [Ignored(MALFORMED if is_known else "unknown")]
         if event.get("type") == "error":
             return [_failed("synthesis", data.get("code"))]
         if event.get("type") != "event" or data.get("event_type") != "final":

@@ -105,22 +105,23 @@ class Tools:
             coroutine = function.start(asked.arguments, facts)
         except ValueError as error:
             return failure(str(error))
-        results: list[object] = []
-        running = self._home.start(_keep(coroutine, results))
+        results: list[str] = []
+        running = self._home.start(self._keep(asked.name, coroutine, results))
         try:
             async with asyncio.timeout(self._timeout):
                 await asyncio.wrap_future(running)
         except TimeoutError:
             _log.warning(line("a tool took too long", tool=asked.name, seconds=self._timeout))
             return failure("the function took too long")
-        except Exception:  # noqa: BLE001 - the user's code, as in `calls.handling`
-            _log.exception(line("a tool failed", tool=asked.name))
-            return failure("the function failed")
-        return _text(results[0])
+        return results[0] if results else failure("the function failed")
 
+    async def _keep(self, name: str, coroutine: Coroutine[Any, Any, object], results: list[str]) -> None:
+        """Put the result into a list, if there is one. Making text of it calls the user's code as well."""
 
-async def _keep(coroutine: Coroutine[Any, Any, object], results: list[object]) -> None:
-    results.append(await coroutine)
+        async def finish() -> None:
+            results.append(_text(await coroutine))
+
+        await self._home.attempt(finish(), "tool", tool=name)
 
 
 def _text(result: object) -> str:

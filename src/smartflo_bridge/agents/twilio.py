@@ -17,8 +17,8 @@ import msgspec
 from msgspec import Meta
 
 from smartflo_bridge.agents.dialect import Dialect, Endpoint, Opening
-from smartflo_bridge.agents.events import BargeIn, Ignored, LegEvent, MarkAsked, Speech
-from smartflo_bridge.agents.message import DECODE_ERRORS, Message, to_text
+from smartflo_bridge.agents.events import MALFORMED, BargeIn, Ignored, LegEvent, MarkAsked, Speech
+from smartflo_bridge.agents.message import DECODE_ERRORS, Message, names_another, to_text
 from smartflo_bridge.agents.settings import KeySettings, WebSocketUrl
 from smartflo_bridge.core.audio import BYTES_PER_MS, FRAME_BYTES
 
@@ -102,7 +102,7 @@ class TwilioDialect(Dialect):
         try:
             event = _decoder.decode(message)
         except DECODE_ERRORS:
-            return [Ignored("malformed")]
+            return [Ignored("unknown" if names_another(message, "event", "media", "mark", "clear") else MALFORMED)]
         match event:
             case _MediaMessage(media=media):
                 return [Speech(media.payload)]

@@ -15,6 +15,7 @@ import msgspec
 
 from smartflo_bridge.agents.dialect import Dialect, Endpoint, HttpRequest, Opening
 from smartflo_bridge.agents.events import (
+    MALFORMED,
     BargeIn,
     Failed,
     GoAway,
@@ -110,7 +111,7 @@ class UltravoxDialect(Dialect):
             word = _decoder.decode(message)
         except DECODE_ERRORS:
             found = json_object(message)
-            return [Ignored("malformed" if found is None else str(found.get("type"))[:64])]
+            return [Ignored(MALFORMED if found is None else str(found.get("type"))[:64])]
         match word:
             case _CallStarted():
                 return [GoAway(float(self._settings.session_seconds))]

@@ -22,7 +22,6 @@ from smartflo_bridge.core.session import Input, Session
 from smartflo_bridge.core.signals import (
     Drained,
     HandlerDone,
-    HandlerStuck,
     Malformed,
     Opened,
     Refused,
@@ -92,13 +91,13 @@ class _Actor:
 
     def _take_portion(self) -> None:
         """Take what has come, or the first of it: others are to have their turn too."""
-        take, clock_ns = self.inbox.take, self._clock_ns
-        for _ in range(PORTION):
-            item = take()
-            if item is None:
-                break
-            self._take(item, clock_ns() - self._began_ns)
-        self._arm()
+        items, clock_ns, began_ns = self.inbox.items, self._clock_ns, self._began_ns
+        left = PORTION
+        while items and left:
+            left -= 1
+            self._take(items.popleft(), clock_ns() - began_ns)
+        if self.session.wake_at < self._timer_due:
+            self._arm()
 
     def _take(self, item: Item, at_ns: int) -> None:
         given: Input
@@ -118,7 +117,10 @@ class _Actor:
             if isinstance(given, HandlerDone) and self._handling is not None:
                 self._handling.finish()
         for effect in self.session.handle(given, at_ns / 1e9):
-            self._perform(effect, at_ns)
+            if isinstance(effect, Deliver) and self._handling is not None:  # the most frequent
+                self._handling.deliver(effect.event)
+            else:
+                self._perform(effect, at_ns)
 
     def _arm(self) -> None:
         """Have a `Tick` come at the session's deadline.
@@ -145,11 +147,11 @@ class _Actor:
 
     def _perform(self, effect: Effect, at_ns: int) -> None:
         match effect:
-            case Send(event=outgoing, is_muted=is_muted):
-                text = encode_outgoing_event(outgoing)
+            case Send():
+                text = encode_outgoing_event(effect.event)
                 self._peer.send(text)
                 for tap in self._taps:
-                    tap.message_out(at_ns, encode_outgoing_event(effect.shown) if is_muted else text)
+                    tap.message_out(at_ns, encode_outgoing_event(effect.shown) if effect.is_muted else text)
             case Deliver(event=event):
                 self._deliver(event)
             case Reply(ticket=ticket, outcome=outcome):
@@ -166,12 +168,7 @@ class _Actor:
         if self._handling is None and isinstance(event, StartEvent):
             self._begin(event)
         if self._handling is not None:
-            dropped = self._handling.deliver(event)
-            if dropped:
-                reason = "hanging_up" if self.session.is_hanging_up else "slow_handler"
-                self.inbox.put(Undelivered(dropped, reason))
-            if self._handling.is_stuck:
-                self.inbox.put(HandlerStuck())
+            self._handling.deliver(event)
         elif isinstance(event, MediaEvent):
             self.inbox.put(Undelivered(len(event.media.payload), "refused"))
 

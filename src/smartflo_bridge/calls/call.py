@@ -7,8 +7,8 @@ are for the loop that the handler runs on.
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterable
-from typing import Any, Protocol, Self
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable
+from typing import Any, Protocol
 
 from smartflo_bridge.calls.delivery import Delivery
 from smartflo_bridge.calls.requests import Requests
@@ -86,19 +86,16 @@ class Call:
 
     # --- Listening
 
-    def __aiter__(self) -> Self:
-        return self
+    def __aiter__(self) -> AsyncIterator[HandlerEvent]:
+        return self._delivery
 
-    async def __anext__(self) -> HandlerEvent:
+    def __anext__(self) -> Awaitable[HandlerEvent]:
         """Return the next event: `StartEvent` first, then media, dtmf, mark and stop. The iteration ends with the call.
 
         Raises:
             HandlerError: two tasks read the events at once.
         """
-        event = await self._delivery.take()
-        if event is None:
-            raise StopAsyncIteration
-        return event
+        return self._delivery.__anext__()
 
     async def digits(
         self, count: int = 1, timeout_seconds: float = 5.0, terminator: str = "#", *, barge_in: bool = True
@@ -174,9 +171,12 @@ class Call:
             CallEnded: the call is over.
             HandlerError: a rate or encoding that cannot be played.
         """
-        utterance = self._continue(rate_hz, encoding)
+        utterance = self._utterance
+        if utterance is None or not utterance.goes_on_with(rate_hz, encoding):
+            utterance = self._begin(rate_hz, encoding)
         if isinstance(audio, bytes) or not isinstance(audio, AsyncIterable):  # an ABC is slow to ask
-            return await utterance.play(audio)
+            left = utterance.offer(audio)
+            return left is None or await utterance.enqueue(left)
         async for piece in audio:
             if not await utterance.play(piece):
                 return False
@@ -265,12 +265,10 @@ class Call:
         if self._parting is not None:
             self._parting.set()
 
-    def _continue(self, rate_hz: int, encoding: Encoding) -> Utterance:
-        current = self._utterance
-        if current is None or current.is_interrupted or (current.rate_hz, current.encoding) != (rate_hz, encoding):
-            self._end_utterance()
-            current = self._utterance = Utterance(self._requests, rate_hz, encoding)
-        return current
+    def _begin(self, rate_hz: int, encoding: Encoding) -> Utterance:
+        self._end_utterance()
+        self._utterance = Utterance(self._requests, rate_hz, encoding)
+        return self._utterance
 
     def _end_utterance(self) -> None:
         if self._utterance is not None:

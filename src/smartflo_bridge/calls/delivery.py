@@ -9,6 +9,8 @@ quality of its own call, and not a key press. One that leaves a thousand of them
 import asyncio
 from collections import deque
 from contextlib import suppress
+from functools import partial
+from typing import Self
 
 from smartflo_bridge.calls.home import HandlerLoop
 from smartflo_bridge.core.audio import SAMPLE_RATE_HZ
@@ -25,38 +27,38 @@ MAX_WAITING_EVENTS = 1024
 
 
 class Delivery:
-    """One call's queue to its handler.
+    """One call's queue to its handler: an async iterator for one reader, which ends when the call is over and all is taken.
 
     Args:
         home: the loop that the handler runs on.
         max_seconds: how much audio may wait; the oldest is dropped beyond.
+
+    Attributes:
+        is_overfull: so much waits that may not be dropped that the call is to end.
     """
 
     def __init__(self, home: HandlerLoop, max_seconds: float) -> None:
-        self._post = None if home.is_main else home.post
+        self._wake = self._wake_here if home.is_main else partial(home.post, self._wake_here)
         self._actor_loop = asyncio.get_running_loop()
         self._max_bytes = round(max_seconds * SAMPLE_RATE_HZ)
         self._ready: deque[HandlerEvent] = deque()
         self._backlog: deque[HandlerEvent] = deque()
         self._backlog_bytes = 0
         self._backlog_events = 0  # that are no audio
+        self.is_overfull = False
         self._is_finished = False
         self._is_waiting = False
         self._waiter: asyncio.Future[None] | None = None
 
     # --- The actor's side
 
-    @property
-    def is_overfull(self) -> bool:
-        """True if so much waits that may not be dropped that the call is to end."""
-        return self._backlog_events > MAX_WAITING_EVENTS
-
     def put(self, event: HandlerEvent) -> int:
         """Add an event; return how many bytes of older audio had to go for it."""
         if not self._backlog and len(self._ready) < READY_EVENTS:
             self._ready.append(event)
             if self._is_waiting:
-                self._notify()
+                self._is_waiting = False
+                self._wake()
             return 0
         self._backlog.append(event)
         if isinstance(event, MediaEvent):
@@ -64,6 +66,7 @@ class Delivery:
         else:
             self._backlog_events += 1
         self._refill()
+        self.is_overfull = self._backlog_events > MAX_WAITING_EVENTS
         return self._drop_excess()
 
     def finish(self) -> None:
@@ -107,26 +110,27 @@ class Delivery:
     def _notify(self) -> None:
         if self._is_waiting:
             self._is_waiting = False
-            if self._post is None:
-                self._wake()
-            else:
-                self._post(self._wake)
+            self._wake()
 
     # --- The handler's side
 
-    async def take(self) -> HandlerEvent | None:
-        """Return the next event; None when the call is over and all its events have been taken.
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> HandlerEvent:
+        """Return the next event.
 
         Raises:
             HandlerError: another task is waiting already.
         """
         while True:
-            try:  # `suppress` would cost each frame as much as all else here
-                return self._ready.popleft()
-            except IndexError:  # empty; or it was abandoned while we looked
-                pass
+            if self._ready:
+                try:  # `suppress` would cost each frame as much as all else here
+                    return self._ready.popleft()
+                except IndexError:  # it was abandoned while we looked
+                    pass
             if self._is_finished and not self._backlog and not self._ready:
-                return None
+                raise StopAsyncIteration
             if self._waiter is not None:
                 msg = "the events of a call are read by one task at a time"
                 raise HandlerError(msg)
@@ -143,6 +147,6 @@ class Delivery:
             finally:
                 self._waiter = None
 
-    def _wake(self) -> None:
+    def _wake_here(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)

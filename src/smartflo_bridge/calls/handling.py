@@ -16,10 +16,10 @@ from smartflo_bridge.calls.requests import Requests
 from smartflo_bridge.calls.setup import CallSetup
 from smartflo_bridge.core.audio import SAMPLE_RATE_HZ
 from smartflo_bridge.core.effects import HandlerEvent, Outcome, Termination
-from smartflo_bridge.core.errors import AgentError, CallEnded
+from smartflo_bridge.core.errors import AgentError
 from smartflo_bridge.core.incoming import MediaEvent, StartEvent
 from smartflo_bridge.core.session import Session
-from smartflo_bridge.core.signals import HandlerDone
+from smartflo_bridge.core.signals import HandlerDone, HandlerStuck, Undelivered
 from smartflo_bridge.log import line
 
 _log = logging.getLogger(__name__)
@@ -36,12 +36,15 @@ class Handling:
     def __init__(self, start: StartEvent, setup: CallSetup, session: Session, inbox: Inbox) -> None:
         self._setup = setup
         self._home = setup.home
+        self._session = session
+        self._inbox = inbox
         self._post = inbox.put if setup.home.is_main else partial(setup.home.post_to_main, inbox.put)
         self._requests = Requests(self._post, _Accounts(session, setup.settings.queue_seconds))
         self._delivery = Delivery(setup.home, setup.inbound_seconds)
         self._recent = bytearray()
         self._max_recent_bytes = round(setup.recent_seconds * SAMPLE_RATE_HZ)
         self._running: concurrent.futures.Future[None] | None = None
+        self._agent_lost = False
         self.is_done = False
         self._done: asyncio.Future[None] | None = None  # awaited, once the call is over
         self.call = Call(
@@ -57,17 +60,16 @@ class Handling:
         """Run the handler."""
         self._running = self._home.start(self._handle())
 
-    def deliver(self, event: HandlerEvent) -> int:
-        """Hand over an event; return how many bytes of older audio a slow handler lost for it."""
+    def deliver(self, event: HandlerEvent) -> None:
+        """Hand over an event; tell the session what older audio a slow handler lost for it, and if too much waits."""
         if self._max_recent_bytes and isinstance(event, MediaEvent):
             self._recent += event.media.payload
             del self._recent[: -self._max_recent_bytes]
-        return self._delivery.put(event)
-
-    @property
-    def is_stuck(self) -> bool:
-        """True if more waits for the handler than may."""
-        return self._delivery.is_overfull
+        dropped = self._delivery.put(event)
+        if dropped:
+            self._inbox.put(Undelivered(dropped, "hanging_up" if self._session.is_hanging_up else "slow_handler"))
+        if self._delivery.is_overfull:
+            self._inbox.put(HandlerStuck())
 
     def answer(self, ticket: int, outcome: Outcome) -> None:
         """Hand over the answer to a request."""
@@ -97,20 +99,21 @@ class Handling:
         return self._delivery.abandon()
 
     async def _handle(self) -> None:
-        """Run the user's code, on its loop: the one place that catches everything, because the code is not ours."""
-        has_failed = agent_lost = False
+        """Run the handler, on its loop, and tell the actor what became of it, whatever did."""
+        has_failed = False
+        try:
+            has_failed = not await self._home.attempt(self._serve(), "handler", stream_sid=self.call.stream_sid)
+        finally:
+            self._post(HandlerDone(failed=has_failed, agent_lost=self._agent_lost))
+
+    async def _serve(self) -> None:
         try:
             await self._setup.handler(self.call)
-            self.call.finish_speaking()
         except AgentError as error:  # the handler has done for the caller what could be done
-            agent_lost = True
+            self._agent_lost = True
             _log.warning(line("agent lost", stream_sid=self.call.stream_sid, reason=error))
-        except (Exception, SystemExit, asyncio.CancelledError) as error:  # noqa: BLE001 - the house's only one
-            has_failed = not _is_end_of_call(error)
-            if has_failed:
-                _log.exception(line("handler failed", stream_sid=self.call.stream_sid))
-        finally:
-            self._post(HandlerDone(failed=has_failed, agent_lost=agent_lost))
+        else:
+            self.call.finish_speaking()
 
     def finish(self) -> None:
         """Note that the handler is done."""
@@ -123,19 +126,6 @@ class Handling:
             self._done = asyncio.get_running_loop().create_future()
             await asyncio.wait([self._done], timeout=seconds)
         return self.is_done
-
-
-def _is_end_of_call(error: BaseException) -> bool:
-    """True for the ways in which a handler learns that the call is over.
-
-    CallEnded, alone or from several tasks of a group; or being cancelled by us, not by what it awaited.
-    """
-    if isinstance(error, asyncio.CancelledError):
-        task = asyncio.current_task()
-        return task is not None and task.cancelling() > 0
-    if isinstance(error, ExceptionGroup):
-        return error.split(CallEnded)[1] is None
-    return isinstance(error, CallEnded)
 
 
 class _Accounts:

@@ -1,28 +1,45 @@
 """Where handlers run: built-in ones on the main loop, users' on an event loop of their own, in a thread of its own.
 
 A user's `time.sleep(2)` then delays other users' handlers, and nobody's audio: pacing, I/O and sessions are elsewhere.
-The thread is a daemon: code that never returns cannot keep the process alive.
+The thread is a daemon: code that never returns cannot keep the process alive. And what it raises ends here, in `attempt`,
+which handlers, tools and the function that answers in the place of a model all pass through.
 """
 
 import asyncio
 import concurrent.futures
 import logging
 import threading
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import uvloop
 
 from smartflo_bridge.calls.mailbox import Mailbox
+from smartflo_bridge.core.errors import CallEnded
+from smartflo_bridge.log import line
 
 LAST_WORDS_SECONDS = 0.1
 """How long cancelled handlers may take to end when the bridge does."""
+
+Guest = Literal["handler", "tool", "answer"]
+"""The three kinds of code that is not ours."""
+
+_FAILED: dict[Guest, str] = {
+    "handler": "handler failed",
+    "tool": "a tool failed",
+    "answer": "the function that answers has failed",
+}
 
 _log = logging.getLogger(__name__)
 
 
 class HandlerLoop:
-    """An event loop that runs handlers, and the way to it from the main loop."""
+    """An event loop that runs handlers, and the way to it from the main loop.
+
+    Attributes:
+        failures: how often code that is not ours has raised, by its kind.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, thread: threading.Thread | None = None) -> None:
         self._loop = loop
@@ -30,6 +47,7 @@ class HandlerLoop:
         self._to_handlers = Mailbox(loop)
         self._to_main: Mailbox | None = None  # once the main loop has started a handler
         self._tasks: set[asyncio.Task[Any] | None] = set()
+        self.failures: Counter[str] = Counter()
 
     @classmethod
     def main(cls) -> Self:
@@ -85,6 +103,26 @@ class HandlerLoop:
         finally:
             self._tasks.discard(task)
 
+    async def attempt(self, code: Coroutine[Any, Any, None], guest: Guest, **about: object) -> bool:
+        """Run code that is not ours to its end, on its loop; return False if it failed, which is logged, once, and counted.
+
+        The one place that catches everything, `sys.exit` too: whatever is raised ends what one call asked for, and no more.
+        To be told that the call is over is no failure. `about` is for the log: ids and names, nothing that was said.
+
+        Raises:
+            CancelledError: we have cancelled it.
+        """
+        try:
+            await code
+        except (Exception, SystemExit, asyncio.CancelledError) as error:
+            if isinstance(error, asyncio.CancelledError) and _are_cancelled():
+                raise
+            if not _is_end_of_call(error):
+                self.failures[guest] += 1
+                _log.exception(line(_FAILED[guest], **about))
+                return False
+        return True
+
     def cancel(self, running: concurrent.futures.Future[None]) -> None:
         """Cancel what `start` began, unless the loop has gone already."""
         if not self._loop.is_closed():
@@ -101,6 +139,19 @@ class HandlerLoop:
 
 Handler = Callable[..., Awaitable[None]]
 """`async def answer(call: Call) -> None`. Returning hangs up, after what is queued has been played."""
+
+
+def _are_cancelled() -> bool:
+    """True if this task was cancelled, and not what it awaited."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _is_end_of_call(error: BaseException) -> bool:
+    """True for CallEnded, alone or from several tasks of a group: the way in which a handler learns that the call is over."""
+    if isinstance(error, ExceptionGroup):
+        return error.split(CallEnded)[1] is None
+    return isinstance(error, CallEnded)
 
 
 def _run_loop(loop: asyncio.AbstractEventLoop) -> None:

@@ -24,48 +24,49 @@ FULL_BYTES = 128 * 1024
 
 
 class Inbox:
-    """A queue with many writers and one reader, the actor; all on the loop that made it. Threads go through a `Mailbox`."""
+    """A queue with many writers and one reader, the actor; all on the loop that made it. Threads go through a `Mailbox`.
+
+    Attributes:
+        items: what has come, the oldest first; the reader takes from here.
+    """
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._items: deque[Item] = deque()
+        self.items: deque[Item] = deque()
         self._reader: asyncio.Future[None] | None = None
         self._on_room: Callable[[], None] | None = None
         self._bytes = 0  # of the connection's messages since the reader last found nothing left
 
     def accept(self, message: bytes, on_room: Callable[[], None]) -> bool:
         """Add a message of the connection; return False if it is to stop reading until `on_room` is called."""
-        self.put(message)
         self._bytes += len(message)
-        if len(self._items) < FULL_ITEMS and self._bytes < FULL_BYTES:
+        self.put(message)
+        if self._bytes < FULL_BYTES and len(self.items) < FULL_ITEMS:
             return True
         self._on_room = on_room
         return False
 
     def put(self, item: Item) -> None:
         """Add an item."""
-        self._items.append(item)
-        self._wake()
+        self.items.append(item)
+        reader = self._reader
+        if reader is not None:
+            self._reader = None
+            if not reader.done():  # it may have been cancelled
+                reader.set_result(None)
 
     def arrival(self) -> asyncio.Future[None] | None:
         """Return what to await until there is an item to take; None if there is one now."""
-        if not self._items:
+        if not self.items:
             self._bytes = 0
             if self._on_room is not None:
                 on_room, self._on_room = self._on_room, None
                 on_room()
-        if self._items:
+        if self.items:
             return None
         self._reader = self._loop.create_future()
         return self._reader
 
     def take(self) -> Item | None:
         """Return the oldest item, or None if there is none."""
-        return self._items.popleft() if self._items else None
-
-    def _wake(self) -> None:
-        reader = self._reader
-        if reader is not None:
-            self._reader = None
-            if not reader.done():  # it may have been cancelled
-                reader.set_result(None)
+        return self.items.popleft() if self.items else None

@@ -107,14 +107,13 @@ class Requests:
         self._open.clear()
 
     def offer(self, ulaw: bytes, epoch: int) -> bool:
-        """Queue audio at once if there surely is room; return False to have it wait for some, or be told better.
-
-        Raises:
-            CallEnded: the call is over.
-        """
-        if epoch != self.epoch or not 0 < len(ulaw) <= min(self._sure_room_bytes, self._piece_bytes):
+        """Queue audio at once if there surely is room; return False to have it wait for some, or be told better."""
+        size = len(ulaw)
+        if not 0 < size <= self._sure_room_bytes or size > self._piece_bytes or epoch != self.epoch or self.are_over:
             return False
-        self.append(ulaw, epoch)
+        self._post(Play(ulaw, epoch))
+        self._posted_bytes += size
+        self._sure_room_bytes -= size
         return True
 
     async def enqueue(self, ulaw: bytes, epoch: int) -> bool:

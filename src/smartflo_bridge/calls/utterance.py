@@ -44,6 +44,10 @@ class Utterance:
         """True once an interrupt has ended the utterance: whoever makes its audio may stop."""
         return self._epoch != self._requests.epoch
 
+    def goes_on_with(self, rate_hz: int, encoding: Encoding) -> bool:
+        """Return True if more audio of this kind may follow."""
+        return self._epoch == self._requests.epoch and self.rate_hz == rate_hz and self.encoding == encoding
+
     async def play(self, audio: bytes) -> bool:
         """Queue a piece, cut anywhere; return False if the utterance has been interrupted.
 
@@ -52,9 +56,20 @@ class Utterance:
         Raises:
             CallEnded: the call is over.
         """
+        left = self.offer(audio)
+        return left is None or await self.enqueue(left)
+
+    def offer(self, audio: bytes) -> bytes | None:
+        """Queue a piece at once if there surely is room for it; else return it as mu-law, for `enqueue`."""
         ulaw = audio if self._converter is None else pcm_to_ulaw(self._converter.convert(audio))
-        if self._requests.offer(ulaw, self._epoch):
-            return True
+        return None if self._requests.offer(ulaw, self._epoch) else ulaw
+
+    async def enqueue(self, ulaw: bytes) -> bool:
+        """Queue mu-law when there is room for it; return False if the utterance has been interrupted.
+
+        Raises:
+            CallEnded: the call is over.
+        """
         return await self._requests.enqueue(ulaw, self._epoch)
 
     def add(self, ulaw: bytes) -> None:

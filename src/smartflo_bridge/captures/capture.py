@@ -5,16 +5,15 @@ so that a killed process loses at most what was just said. A disk that is full e
 deletes what has been kept long enough.
 """
 
-import os
 import queue
 import threading
 from pathlib import Path
 
+from smartflo_bridge.captures.directory import make_private
 from smartflo_bridge.captures.file import CaptureFile
 from smartflo_bridge.captures.format import Record, cut_record, end_record, given_record, message_record
 from smartflo_bridge.captures.retention import CAPTURES, Retention
 from smartflo_bridge.core.commands import Command, Play
-from smartflo_bridge.core.errors import ConfigError
 from smartflo_bridge.core.session import Session
 from smartflo_bridge.core.settings import SessionSettings
 from smartflo_bridge.core.signals import Signal
@@ -49,14 +48,7 @@ class CaptureWriter:
         keep_days: float = 30.0,
         compresses: bool = False,
     ) -> None:
-        try:
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as error:
-            msg = f"capture-dir: {directory}: {error.strerror}"
-            raise ConfigError(msg) from None
-        if not os.access(directory, os.W_OK | os.X_OK):
-            msg = f"capture-dir: {directory}: not writable"
-            raise ConfigError(msg)
+        make_private("capture-dir", directory)
         self.directory = directory
         self.settings = settings
         self._max_bytes = round(max_megabytes * 1e6)

@@ -18,12 +18,13 @@ from typing import Any
 
 import msgspec
 
+from smartflo_bridge.captures.directory import make_private
 from smartflo_bridge.captures.retention import RECORDINGS, Retention
 from smartflo_bridge.captures.stereo import Stereo
 from smartflo_bridge.captures.wav import WavFile
 from smartflo_bridge.core import outgoing
 from smartflo_bridge.core.commands import Command, MuteRecording
-from smartflo_bridge.core.errors import ConfigError, ProtocolError
+from smartflo_bridge.core.errors import ProtocolError
 from smartflo_bridge.core.incoming import MediaEvent, StartEvent, StopEvent, parse_incoming_event
 from smartflo_bridge.core.session import Session
 from smartflo_bridge.core.signals import PeerLost, Signal
@@ -49,14 +50,7 @@ class RecordingWriter:
     """
 
     def __init__(self, directory: Path, *, keep_days: float = 30.0) -> None:
-        try:
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as error:
-            msg = f"record-dir: {directory}: {error.strerror}"
-            raise ConfigError(msg) from None
-        if not os.access(directory, os.W_OK | os.X_OK):
-            msg = f"record-dir: {directory}: not writable"
-            raise ConfigError(msg)
+        make_private("record-dir", directory)
         self.directory = directory
         self._queue: queue.SimpleQueue[tuple[_Recording, Callable[..., None], float, Any] | None] = queue.SimpleQueue()
         self._has_warned = False

@@ -19,6 +19,9 @@ STOP_WAIT_SECONDS = 2.0
 MESSAGE_BURST_SECONDS = 2.0
 """How long a peer may send at twice its allowed rate: 400 messages at once at 200 a second; reliability, section 8."""
 
+JUDGED_SECONDS = 1.0
+"""How long a peer's pace is taken for what it was: within its allowance nothing is worked out for each message."""
+
 AUDIO_WINDOW_SECONDS = 5.0
 """Over which audio may come at the allowed speed; reliability, section 8: `audio_rate_max`."""
 
@@ -39,11 +42,19 @@ class Allowance:
         self._own_pace = own_pace
         self._left = burst
 
-    def take(self, amount: float, silence_seconds: float) -> bool:
-        """Take so much, so long after the last; return False if that is more than there was."""
-        left = self._left
-        filled = min(left + silence_seconds * self._per_second, self._burst + silence_seconds * self._own_pace)
-        self._left = max(left, filled) - amount
+    @property
+    def left(self) -> float:
+        """How much may come at once."""
+        return self._left
+
+    def take(self, amount: float, silence_seconds: float, earlier: float = 0.0, earlier_seconds: float = 0.0) -> bool:
+        """Take so much, so long after the last; return False if that is more than there was.
+
+        `earlier` is what came before that silence and has not been taken yet, within so many seconds.
+        """
+        left = self._left - earlier
+        filled = left + (earlier_seconds + silence_seconds) * self._per_second
+        self._left = max(left, min(filled, self._burst + silence_seconds * self._own_pace)) - amount
         return self._left >= 0
 
 
@@ -58,6 +69,9 @@ class Limits:
         messages, bytes_ = settings.max_messages_per_second, settings.max_audio_speed * SAMPLE_RATE_HZ
         self._messages = Allowance(messages, messages * MESSAGE_BURST_SECONDS, MESSAGES_PER_SECOND)
         self._audio = Allowance(bytes_, bytes_ * AUDIO_WINDOW_SECONDS, SAMPLE_RATE_HZ)
+        self._judged_at = 0.0  # then there was room for so many messages, and so much audio
+        self._message_room, self._audio_room = self._messages.left, self._audio.left
+        self._new_messages = self._new_bytes = 0  # since
         self._connected_due: float | None = None
         self._stop_due: float | None = None
         self.due = self.deadline(is_streaming=False)  # or earlier: reading it costs nothing
@@ -71,10 +85,24 @@ class Limits:
         """Note that the peer has said anything at all, and how much audio was in it."""
         silence_seconds, self._last_heard = now - self._last_heard, now
         self._connected_due = None
-        if not self._messages.take(1, silence_seconds):
+        self._new_messages += 1
+        self._new_bytes += audio_bytes
+        if (
+            self._new_messages > self._message_room
+            or self._new_bytes > self._audio_room
+            or now - self._judged_at > JUDGED_SECONDS
+        ):
+            self._judge_pace(now, silence_seconds, audio_bytes)
+
+    def _judge_pace(self, now: float, silence_seconds: float, audio_bytes: int) -> None:
+        """Take from the allowances this message, and what has come since the last one that was taken."""
+        seconds, self._judged_at = now - self._judged_at - silence_seconds, now
+        if not self._messages.take(1, silence_seconds, self._new_messages - 1, seconds):
             self._note_flood("message_flood", "too many messages")
-        if not self._audio.take(audio_bytes, silence_seconds):
+        if not self._audio.take(audio_bytes, silence_seconds, self._new_bytes - audio_bytes, seconds):
             self._note_flood("audio_flood", "audio comes too fast")
+        self._message_room, self._audio_room = self._messages.left, self._audio.left
+        self._new_messages = self._new_bytes = 0
 
     def await_connected(self, now: float) -> None:
         """Say `connected` ourselves if the peer stays silent."""

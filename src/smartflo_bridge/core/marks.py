@@ -4,6 +4,8 @@ The platform echoes a mark both when its audio has been played and when a clear 
 at all. Each mark resolves exactly once: as played, discarded or timed out (protocol.md, section 4).
 """
 
+import math
+
 import msgspec
 
 from smartflo_bridge.core.playout import QueuedMark
@@ -20,33 +22,37 @@ class SentMark(msgspec.Struct, frozen=True):
 
 
 class Marks:
-    """The marks of one call from being sent to being resolved."""
+    """The marks of one call from being sent to being resolved.
+
+    Attributes:
+        sent: by name, in the order of sending.
+    """
 
     def __init__(self) -> None:
-        self._sent: dict[str, SentMark] = {}
+        self.sent: dict[str, SentMark] = {}
         self._settled: list[str] = []
 
     @property
-    def deadline(self) -> float | None:
-        """When the oldest mark times out, or None. The playout's horizon only grows, so the oldest is the first due."""
-        for sent in self._sent.values():
+    def deadline(self) -> float:
+        """When the oldest mark times out. The playout's horizon only grows, so the oldest is the first due."""
+        for sent in self.sent.values():
             return sent.deadline
-        return None
+        return math.inf
 
     def __len__(self) -> int:
-        return len(self._sent)
+        return len(self.sent)
 
     def __contains__(self, name: str) -> bool:
         """True while an echo of this name may still come."""
-        return name in self._sent or name in self._settled
+        return name in self.sent or name in self._settled
 
     def add(self, mark: QueuedMark, deadline: float) -> None:
         """Note that a mark has been sent."""
-        self._sent[mark.name] = SentMark(mark, deadline)
+        self.sent[mark.name] = SentMark(mark, deadline)
 
     def echo(self, name: str) -> QueuedMark | None:
         """Return the mark that an echo resolves as played; None for an unknown or repeated name."""
-        sent = self._sent.pop(name, None)
+        sent = self.sent.pop(name, None)
         return sent.mark if sent else None
 
     def forget(self, name: str) -> bool:
@@ -58,17 +64,17 @@ class Marks:
 
     def flush(self) -> list[QueuedMark]:
         """Return all marks that a clear discards; their echoes will mean nothing."""
-        discarded = [sent.mark for sent in self._sent.values()]
-        self._settled.extend(self._sent)
+        discarded = [sent.mark for sent in self.sent.values()]
+        self._settled.extend(self.sent)
         del self._settled[:-MAX_REMEMBERED]
-        self._sent.clear()
+        self.sent.clear()
         return discarded
 
     def expire(self, now: float) -> list[QueuedMark]:
         """Return the marks whose echo is overdue; a later one will mean nothing."""
-        late = [sent.mark for sent in self._sent.values() if sent.deadline <= now]
+        late = [sent.mark for sent in self.sent.values() if sent.deadline <= now]
         for mark in late:
-            del self._sent[mark.name]
+            del self.sent[mark.name]
             self._settled.append(mark.name)
             del self._settled[:-MAX_REMEMBERED]
         return late

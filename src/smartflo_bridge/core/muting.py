@@ -34,6 +34,7 @@ class Muting:
 
     def __init__(self, turns: Turns) -> None:
         self.is_muted = False
+        self.hides_audio = False  # of the caller: while muted, and until what was spoken meanwhile has come
         self._turns = turns
         self._muted_until = 0
 
@@ -42,11 +43,15 @@ class Muting:
         if self.is_muted and not is_muted:
             self._muted_until = self._turns.position_at(now)
         self.is_muted = is_muted
+        self.hides_audio = is_muted or self._turns.position < self._muted_until
 
     def audio(self, event: MediaEvent) -> bytes:
         """Return the caller's audio, with silence where it is hidden. Asked before the turns hear it."""
         ulaw = event.media.payload
+        if not self.hides_audio:
+            return ulaw
         hidden = len(ulaw) if self.is_muted else min(self._muted_until - self._turns.position, len(ulaw))
+        self.hides_audio = hidden > 0
         return SILENCE * hidden + ulaw[hidden:] if hidden > 0 else ulaw
 
     def message(self, text: bytes, given: IncomingEvent | Malformed) -> bytes:

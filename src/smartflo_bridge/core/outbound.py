@@ -78,7 +78,7 @@ class Outbound:
                 return []
             case PlaceMark(ticket=ticket, name=name):
                 if refusal is None:
-                    return self._place(ticket, name)
+                    return self._place(ticket, name, now)
                 return [Reply(ticket, MarkOutcome(name or "", MarkResult.DISCARDED, 0))]
             case AwaitRoom(ticket=ticket):
                 self._waiting_for_room.append(ticket)
@@ -106,17 +106,18 @@ class Outbound:
             self._playout.enqueue(command.ulaw, now)
             if self._muting.is_muted:
                 self._muted_until = self._playout.end
+            self.due = self._due()
         else:
             self._ledger.outbound_drops[refusal] += size
 
-    def _place(self, ticket: int, name: str | None) -> list[Effect]:
+    def _place(self, ticket: int, name: str | None, now: float) -> list[Effect]:
         """Queue a mark under a name that is free, or discard it if too many are open."""
         self._ledger.marks_placed += 1
         free_name = self._free_name(name)
         if len(self._marks) + len(self._queued_names) >= MAX_PENDING_MARKS:
             return self._resolve(QueuedMark(ticket, free_name, 0, 0), MarkResult.DISCARDED, 0)
         self._queued_names.add(free_name)
-        self._playout.place(ticket, free_name)
+        self._playout.place(ticket, free_name, now)
         return []
 
     def _interrupt(self, ticket: int, now: float) -> list[Effect]:
@@ -130,11 +131,11 @@ class Outbound:
         )
         return [Send(outgoing.ClearEvent(self.stream_sid)), *effects, Reply(ticket, outcome)]
 
-    def place_farewell(self) -> None:
+    def place_farewell(self, now: float) -> None:
         """Queue the session's own last mark; `farewell_is_over` when the audio before it has been heard, or dropped."""
         name = self._free_name("goodbye")
         self._queued_names.add(name)
-        self._playout.place(None, name)
+        self._playout.place(None, name, now)
 
     def echo(self, name: str, now: float) -> tuple[bool, list[Effect]]:
         """Take the platform's echo of a mark; the first value is True if it resolves one of the handler's as played."""
@@ -156,42 +157,40 @@ class Outbound:
 
     def release(self, now: float) -> list[Effect]:
         """Return everything that is due: audio, marks, time-outs, and answers to those who waited for room."""
-        items = self._playout.release(now)
-        effects: list[Effect] = self._send(items, now) if items else []
-        if self.due <= now and self._marks:
+        playout = self._playout
+        before = playout.released
+        items = playout.release(now)
+        effects: list[Effect] = self._send(items, playout.released - before, now) if items else []
+        if self._marks.sent and self._marks.deadline <= now:
             for mark in self._marks.expire(now):
                 effects += self._resolve(mark, MarkResult.TIMED_OUT, self._playout.heard_ms_before(mark, now))
         if self._waiting_for_room and self._playout.queued_bytes + self.room_bytes <= self._queue_bytes:
             effects += self._tell_room()
-        self._ledger.padding_bytes = self._playout.padding_bytes
+        self._ledger.padding_bytes = playout.padding_bytes
         self.due = self._due()
         return effects
 
     def _due(self) -> float:
-        playout, marks = self._playout.deadline, self._marks.deadline
-        if playout is None:
-            return math.inf if marks is None else marks
-        return playout if marks is None else min(playout, marks)
+        due = self._playout.due
+        return min(due, self._marks.deadline) if self._marks.sent else due
 
-    def _send(self, items: list[bytes | QueuedMark], now: float) -> list[Effect]:
+    def _send(self, items: list[bytes | QueuedMark], left: int, now: float) -> list[Effect]:
+        """Say what has been released: so many bytes, which play without a break, up to the horizon; and marks."""
         effects: list[Effect] = []
-        # What is released at once plays without a break, up to the horizon.
-        left = sum([len(item) for item in items if isinstance(item, bytes)])
-        end = self._playout.end - self._playout.queued_bytes
+        playout = self._playout
         for item in items:
             if isinstance(item, bytes):
-                is_muted = self._muting.is_muted or end - left < self._muted_until
-                self._turns.speak(
-                    SILENCE * len(item) if is_muted else item, self._playout.horizon - left / SAMPLE_RATE_HZ
-                )
-                left -= len(item)
+                size = len(item)
+                is_muted = self._muting.is_muted or playout.released - left < self._muted_until
+                self._turns.speak(SILENCE * size if is_muted else item, playout.horizon - left / SAMPLE_RATE_HZ)
+                left -= size
                 self._chunk_number += 1
-                self._ledger.sent_bytes += len(item)
+                self._ledger.sent_bytes += size
                 media = outgoing.Media(item, self._chunk_number)
                 effects.append(Send(outgoing.MediaEvent(self.stream_sid, media), is_muted))
             else:
                 self._queued_names.discard(item.name)
-                self._marks.add(item, max(self._playout.horizon, now) + self._slack)
+                self._marks.add(item, max(playout.horizon, now) + self._slack)
                 effects.append(Send(outgoing.MarkEvent(self.stream_sid, outgoing.Mark(item.name))))
         return effects
 

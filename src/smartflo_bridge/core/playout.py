@@ -10,6 +10,8 @@ garble speech, and a burst to catch up would break the bound of the lead.
 This module knows nothing of epochs' owners, tickets' meaning or the wire; `session` does.
 """
 
+import math
+
 import msgspec
 
 from smartflo_bridge.core.audio import BYTES_PER_MS, FRAME_BYTES, SAMPLE_RATE_HZ, SILENCE
@@ -46,6 +48,11 @@ class Playout:
     Args:
         lead_seconds: how far ahead of real time audio may be sent.
         packet_bytes: the most audio in one release, a multiple of a frame. It must fit into the lead.
+
+    Attributes:
+        released: the position behind all audio released so far.
+        horizon: when the platform will have played it.
+        due: when `release` has something to do next: with a packet, a mark, or a remainder; `inf` for never.
     """
 
     def __init__(self, lead_seconds: float, packet_bytes: int) -> None:
@@ -53,14 +60,16 @@ class Playout:
         self._packet_bytes = packet_bytes
         self._audio = bytearray()
         self._marks: list[QueuedMark] = []  # few, and most calls have none: a deque begins with 600 bytes
-        self._released = 0  # bytes sent since the call began
+        self.released = 0
         self._began = 0.0  # when, and at which position, the platform last began to play
         self._began_position = 0
-        self.horizon = 0.0  # when the platform will have played everything released so far
+        self.horizon = 0.0
         self._utterances = [0]  # start positions; the first is the one being heard, or the last that was
         self._reached = 0  # no earlier than here, as the platform's mark echoes show
         self._fed = 0.0  # when audio was queued last
-        self._promised: float | None = None  # when the audio left in the queue falls due
+        self._next_bytes = 0  # of the packet that leaves next, in whole frames
+        self._promised = math.inf  # when it falls due
+        self.due = math.inf
         self.worst_lateness_seconds = 0.0
         self.gaps = 0
         self.padding_bytes = 0
@@ -73,25 +82,12 @@ class Playout:
     @property
     def end(self) -> int:
         """The position behind all audio queued so far."""
-        return self._released + len(self._audio)
+        return self.released + len(self._audio)
 
     @property
     def queued_marks(self) -> list[QueuedMark]:
         """Marks not yet released."""
         return list(self._marks)
-
-    @property
-    def deadline(self) -> float | None:
-        """When `release` has something to do next, or None."""
-        if not self._audio:
-            return None
-        due = self._due(self._packet_bytes)
-        return self._tail_due if due is None else due
-
-    @property
-    def _tail_due(self) -> float | None:
-        """When a remainder that nothing follows is filled up: not before the platform runs dry."""
-        return max(self.horizon, self._fed + TAIL_SECONDS) if 0 < len(self._audio) < FRAME_BYTES else None
 
     def is_idle(self, now: float) -> bool:
         """Return True if nothing is queued and the platform has played all it was sent."""
@@ -101,16 +97,22 @@ class Playout:
         """Queue audio of any length behind what is queued already."""
         if not ulaw:
             return
-        if self.is_idle(now):
-            self._utterances = [self._released]
+        if not self._audio and self.is_idle(now):
+            self._utterances = [self.released]
+        if now > self._promised:
+            self._note_lateness(now)
         self._audio += ulaw
         self._fed = now
+        self._plan(now)
 
-    def place(self, ticket: int | None, name: str) -> None:
+    def place(self, ticket: int | None, name: str, now: float) -> None:
         """Queue a mark behind the audio queued so far. It ends the utterance, so the last frame is filled up first."""
+        if now > self._promised:
+            self._note_lateness(now)
         self.finish()
         self._marks.append(QueuedMark(ticket, name, self._utterances[-1], self.end))
         self._begin_utterance()
+        self._plan(now)
 
     def finish(self) -> None:
         """End the utterance: fill its last frame with silence."""
@@ -120,33 +122,31 @@ class Playout:
 
     def clear(self, now: float) -> Cleared:
         """Drop everything queued, and forget what the platform still holds: the timeline restarts."""
-        self._note_lateness(now)
-        in_flight = self._released - self.played_bytes(now)
+        if now > self._promised:
+            self._note_lateness(now)
+        in_flight = self.released - self.played_bytes(now)
         cleared = Cleared(len(self._audio), self.heard_ms(now), in_flight)
         self._audio.clear()
         self._marks.clear()
-        self._utterances = [self._released]
-        self._reached = self._released
+        self._utterances = [self.released]
+        self._reached = self.released
         self.horizon = 0.0
-        self._promised = None
+        self._plan(now)
         return cleared
 
     def release(self, now: float) -> list[bytes | QueuedMark]:
         """Return what is due by `now`, in order: audio of n x 160 bytes, and marks right behind their audio."""
         out: list[bytes | QueuedMark] = []
-        if not self._audio and not self._marks:
-            return out
-        self._note_lateness(now)
-        while True:
-            if self._marks and self._marks[0].position == self._released:
+        if now > self._promised:
+            self._note_lateness(now)
+        while self.due <= now:
+            if self._next_bytes:
+                out.append(self._packet(now))
+            elif self._marks and self._marks[0].position == self.released:
                 out.append(self._marks.pop(0))
-            elif packet := self._packet(now):
-                out.append(packet)
-            elif (tail_due := self._tail_due) is not None and tail_due <= now:
+            else:  # what nothing follows
                 self.finish()
-            else:
-                break
-        self._promised = self._due(self._packet_bytes) if self._audio else None
+            self._plan(now)
         if len(self._utterances) > MAX_UTTERANCES:
             self._forget_before(self.played_bytes(now))
         return out
@@ -168,7 +168,7 @@ class Playout:
         Latency to the platform cancels out: it delays what the caller hears and the `clear` alike.
         """
         ahead = max(0, round((self.horizon - now) * SAMPLE_RATE_HZ))
-        return max(self._released - ahead, self._reached)
+        return max(self.released - ahead, self._reached)
 
     def reach(self, mark: QueuedMark) -> None:
         """Note that the platform has echoed a mark, so all audio before it has been played."""
@@ -184,34 +184,37 @@ class Playout:
         if self._utterances[-1] != self.end:
             self._utterances.append(self.end)
 
-    def _available(self, limit: int) -> int:
-        """Return how many bytes, in whole frames, the next packet would have."""
-        size = min(limit, len(self._audio))
+    def _plan(self, now: float) -> None:
+        """Work out what leaves next, and when: a packet as soon as it does not exceed the lead."""
+        queued = len(self._audio)
+        size = min(self._packet_bytes, queued)
         if self._marks:
-            size = min(size, self._marks[0].position - self._released)
-        return size - size % FRAME_BYTES
+            size = min(size, self._marks[0].position - self.released)
+        self._next_bytes = size = size - size % FRAME_BYTES
+        if size:
+            self.due = due = self.horizon + size / SAMPLE_RATE_HZ - self._lead
+            self._promised = due if due > now else math.inf  # what is due now leaves before anything else happens
+            return
+        self._promised = math.inf
+        if self._marks:  # nothing is before it any more
+            self.due = -math.inf
+        elif queued:  # a remainder, which is filled up when nothing follows: not before the platform runs dry
+            self.due = max(self.horizon, self._fed + TAIL_SECONDS)
+        else:
+            self.due = math.inf
 
-    def _due(self, limit: int) -> float | None:
-        """Return when the next packet may leave without exceeding the lead; None if no whole frame is queued."""
-        size = self._available(limit)
-        return self.horizon + size / SAMPLE_RATE_HZ - self._lead if size else None
-
-    def _packet(self, now: float) -> bytes | None:
-        """Take the next packet if it is due. The first of a playout is one frame, so that it begins as early as can be."""
-        is_dry = self.horizon <= now
-        size = self._available(FRAME_BYTES if is_dry else self._packet_bytes)
-        if not size or self.horizon + size / SAMPLE_RATE_HZ - self._lead > now:
-            return None
-        if is_dry:
-            self._began, self._began_position = now, self._released
+    def _packet(self, now: float) -> bytes:
+        """Take the next packet. The first of a playout is one frame, so that it begins as early as can be."""
+        size = self._next_bytes
+        if self.horizon <= now:  # it is dry
+            size = FRAME_BYTES
+            self._began, self._began_position = now, self.released
         packet = bytes(self._audio[:size]) if size < len(self._audio) else bytes(self._audio)
         del self._audio[:size]
-        self._released += size
-        self.horizon = self._began + (self._released - self._began_position) / SAMPLE_RATE_HZ
+        self.released += size
+        self.horizon = self._began + (self.released - self._began_position) / SAMPLE_RATE_HZ
         return packet
 
     def _note_lateness(self, now: float) -> None:
-        if self._promised is None or now <= self._promised:
-            return
         self.worst_lateness_seconds = max(self.worst_lateness_seconds, now - self._promised)
         self.gaps += now > self.horizon

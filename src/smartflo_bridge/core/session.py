@@ -1,9 +1,8 @@
 """The session: one stream's state machine, a fold over everything that happens to it.
 
-`handle(input, now)` takes an event of the platform, a command of the handler or a signal, and returns what is to be
-done. `deadline` says when it wants a `Tick`. Audio that is due is released by every `handle`, so a busy call cannot starve
-it; limits are judged by a `Tick` only, so a process that stood still takes what came before it ends a call for silence.
-The rows are protocol.md's, section 2; our speech is `outbound`'s business.
+`handle(input, now)` takes an event, a command of the handler or a signal, and returns what is to be done. `deadline` says
+when it wants a `Tick`. Audio that is due is released by every `handle`, so a busy call cannot starve it; limits are judged
+by a `Tick` only: a process that stood still takes what came before it ends a call. The rows are protocol.md's, section 2.
 
 The caller (`calls.actor`, or a replay) carries out the effects in order. `Close` comes once; what comes after it is only
 accounted for, and its tickets answered, so that no handler which is still talking is left waiting.
@@ -14,7 +13,7 @@ from typing import assert_never
 from smartflo_bridge.core import incoming, outgoing, signals
 from smartflo_bridge.core.commands import AwaitRoom, Command, HangUp, Interrupt, MuteRecording, PlaceMark, Play
 from smartflo_bridge.core.effects import Close, Deliver, Effect, HandlerEvent, Notice, Send, Termination
-from smartflo_bridge.core.incoming import IncomingEvent
+from smartflo_bridge.core.incoming import IncomingEvent, MediaEvent
 from smartflo_bridge.core.ledger import Ledger
 from smartflo_bridge.core.limits import Limits
 from smartflo_bridge.core.muting import Muting
@@ -72,22 +71,22 @@ class Session:
 
     def handle(self, given: Input, now: float) -> list[Effect]:
         """Take one input at its time, and return everything that is to be done by now, in order."""
-        self._effects = []
+        effects: list[Effect] = []
+        self._effects = effects
         if self.state is State.STOPPED:
             return self._account_after_end(given, now)
-        match given:  # the most frequent first
-            case incoming.MediaEvent():
-                self._take_media(given, now)
-                if now < self._outbound.due and now < self._limits.due:  # it only moves the idle limit away
-                    return self._effects
-            case Play():
-                self._outbound.play(given, now, self._refusal)
-            case _:
-                self._take_rarer(given, now)
-        if not self.is_over:
-            self._effects += self._outbound.release(now)
+        if isinstance(given, MediaEvent):  # the most frequent first
+            self._take_media(given, now)
+        elif isinstance(given, Play):
+            self._outbound.play(given, now, self._refusal)
+        else:
+            self._take_rarer(given, now)
             self._keep_time(now, is_tick=isinstance(given, signals.Tick))
-        return self._effects
+            return effects
+        self.wake_at = min(self._outbound.due, self._limits.due)
+        if now >= self.wake_at:
+            self._keep_time(now, is_tick=False)
+        return effects
 
     def _take_rarer(self, given: Input, now: float) -> None:
         match given:
@@ -97,8 +96,10 @@ class Session:
                 self.muting.mute(now, is_muted=is_muted)
             case signals.Undelivered():
                 self.ledger.note_undelivered(given.byte_count, given.reason)
-            case Play() | PlaceMark() | AwaitRoom() | Interrupt() | HangUp():
-                self._obey(given, now)
+            case HangUp():
+                self._say_goodbye(now)
+            case Play() | PlaceMark() | AwaitRoom() | Interrupt():
+                self._effects += self._outbound.obey(given, now, self._refusal)
             case incoming.UnknownEvent():
                 self._hear(now)
                 self._note("unknown_event", "an event of unknown type was ignored")
@@ -109,25 +110,28 @@ class Session:
 
     # --- The platform's events
 
-    def _hear(self, now: float, sequence_number: incoming.Counter = None, audio_bytes: int = 0) -> None:
-        self._limits.hear(now, audio_bytes)
+    def _hear(self, now: float, sequence_number: incoming.Counter = None) -> None:
+        self._limits.hear(now)
         self.ledger.messages_in += 1
         self.ledger.note_sequence(sequence_number)
 
-    def _take_media(self, event: incoming.MediaEvent, now: float) -> None:
+    def _take_media(self, event: MediaEvent, now: float) -> None:
         size = len(event.media.payload)
-        self._hear(now, event.sequence_number, size)
-        self.ledger.received_bytes += size
+        self._limits.hear(now, size)
+        ledger = self.ledger
+        ledger.messages_in += 1
+        ledger.note_sequence(event.sequence_number)
+        ledger.received_bytes += size
         if self.state is not State.STREAMING:
-            self.ledger.inbound_drops["before_start"] += size
+            ledger.inbound_drops["before_start"] += size
         elif event.stream_sid not in self._sids:
-            self.ledger.inbound_drops["foreign_stream"] += size
+            ledger.inbound_drops["foreign_stream"] += size
         elif size:
             self._turns.hear(self.muting.audio(event), now, event.media.timestamp)
             if self._handler_is_done:
-                self.ledger.inbound_drops["handler_done"] += size
+                ledger.inbound_drops["handler_done"] += size
             else:
-                self.ledger.delivered_bytes += size
+                ledger.delivered_bytes += size
                 self._effects.append(Deliver(event))
 
     def _take_event(self, event: incoming.KnownEvent, now: float) -> None:
@@ -144,7 +148,7 @@ class Session:
                 if self.state is State.STREAMING:
                     self._deliver(event)
                 self._end(now, Close(self._ended_well, 1000, ""))
-            case incoming.MediaEvent():
+            case MediaEvent():
                 self._take_media(event, now)
             case _:
                 assert_never(event)
@@ -191,12 +195,6 @@ class Session:
 
     # --- The handler's commands
 
-    def _obey(self, command: Play | PlaceMark | AwaitRoom | Interrupt | HangUp, now: float) -> None:
-        if isinstance(command, HangUp):
-            self._say_goodbye(now)
-        else:
-            self._effects += self._outbound.obey(command, now, self._refusal)
-
     def _say_goodbye(self, now: float) -> None:
         """Let queued audio be heard, then hang up."""
         if self._refusal:
@@ -205,7 +203,7 @@ class Session:
         if self._outbound.is_idle(now):
             self._hang_up(now)
         else:
-            self._outbound.place_farewell()
+            self._outbound.place_farewell(now)
 
     def _hang_up(self, now: float) -> None:
         if self._settings.hang_up == HangUpWay.END:
@@ -259,7 +257,10 @@ class Session:
         return Termination.HUNG_UP if self._refusal is Refusal.HANGING_UP else Termination.COMPLETED
 
     def _keep_time(self, now: float, *, is_tick: bool) -> None:
-        """Do what the clock alone asks for; limits wait for a tick, so that what came before it is taken before."""
+        """Do what is due; limits wait for a tick, so that what came before it is taken before."""
+        if self.is_over:
+            return
+        self._effects += self._outbound.release(now)
         if self._outbound.farewell_is_over and not self._limits.awaits_stop:
             self._hang_up(now)
         if now >= self._limits.due and (is_tick or self._limits.flood is not None) and not self.is_over:
@@ -288,13 +289,12 @@ class Session:
     def _account_after_end(self, given: Input, now: float) -> list[Effect]:
         """Count what still comes in, and let no asker wait."""
         match given:
-            case incoming.MediaEvent():
+            case MediaEvent():
                 self.ledger.note_after_end(len(given.media.payload))
             case signals.Undelivered():
                 self.ledger.note_undelivered(given.byte_count, given.reason)
             case MuteRecording(is_muted=is_muted):
                 self.muting.mute(now, is_muted=is_muted)
             case Play() | PlaceMark() | AwaitRoom() | Interrupt():
-                self._obey(given, now)
-                self._effects += self._outbound.release(now)
+                self._effects += [*self._outbound.obey(given, now, self._refusal), *self._outbound.release(now)]
         return self._effects

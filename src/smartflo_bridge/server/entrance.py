@@ -56,7 +56,7 @@ def open_entrance(config: Config, config_dir: Path, registry: Registry) -> Entra
     Raises:
         ConfigError: something in it cannot work here.
     """
-    lag = LoopLag()
+    lag = LoopLag(config.shed_lag_seconds)
     admission = Admission(
         registry,
         lag,

@@ -63,9 +63,9 @@ class FrameSplitter:
     def feed(self, data: bytes = b"") -> None:
         """Take bytes, cut anywhere. Without bytes: go on, because `take` wants more again."""
         if (  # nearly always it is one whole text of 126 bytes or more
-            data.startswith(_WHOLE_MASKED_TEXT)
-            and len(data) == int.from_bytes(data[2:4]) + _WHOLE_HEADER_BYTES
-            and len(data) <= self._max_bytes
+            _WHOLE_HEADER_BYTES < len(data) <= self._max_bytes
+            and data.startswith(_WHOLE_MASKED_TEXT)
+            and len(data) == (data[2] << 8 | data[3]) + _WHOLE_HEADER_BYTES
             and not (self._held or self._is_in_message or self._is_off)
         ):
             self._take(apply_mask(data[_WHOLE_HEADER_BYTES:], data[4:_WHOLE_HEADER_BYTES]))

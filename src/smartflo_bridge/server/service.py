@@ -8,6 +8,7 @@ import logging
 import signal
 import socket
 import threading
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -25,8 +26,9 @@ from smartflo_bridge.captures.recording import RecordingWriter
 from smartflo_bridge.config import Config
 from smartflo_bridge.core.errors import ConfigError
 from smartflo_bridge.handlers.lookup import BUILT_IN, find_handler
-from smartflo_bridge.log import line
+from smartflo_bridge.log import counts, line
 from smartflo_bridge.server.access import Access, refuse_exposure
+from smartflo_bridge.server.collector import set_collector
 from smartflo_bridge.server.connection import CLOSE_SECONDS
 from smartflo_bridge.server.entrance import open_entrance
 from smartflo_bridge.server.files import allow_files, files_needed
@@ -36,6 +38,7 @@ from smartflo_bridge.server.sockets import inherited_socket, listening_socket
 from smartflo_bridge.server.stalls import StallFinder, WatchedLoop
 from smartflo_bridge.server.status import Status, open_probe_port
 from smartflo_bridge.server.tls import Certificate
+from smartflo_bridge.server.vitals import vitals
 
 PARTING_SECONDS = CLOSE_SECONDS + 1
 """How long cut calls have to end before their connections are aborted."""
@@ -58,12 +61,16 @@ class StopRequests:
         self.skips_lame_duck = is_interactive
         self.stop.set()
 
-    def listen_to_signals(self, certificate: Certificate | None) -> None:
-        """SIGTERM and SIGINT ask to stop. SIGHUP, which is also a closing terminal's, asks for the newest certificate at most."""
+    def listen_to_signals(self, certificate: Certificate | None, tell: Callable[[], None]) -> None:
+        """SIGTERM and SIGINT ask to stop. SIGHUP, which is also a closing terminal's, asks for the newest certificate at most.
+
+        SIGUSR1 asks to `tell` how the daemon is.
+        """
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self.request)
         loop.add_signal_handler(signal.SIGINT, lambda: self.request(is_interactive=True))
         loop.add_signal_handler(signal.SIGHUP, certificate.reload if certificate else _ignore_reload)
+        loop.add_signal_handler(signal.SIGUSR1, tell)
 
     async def wait_unless_hurried(self, condition: Awaitable[object], seconds: float) -> None:
         """Wait for a condition, at most so long, and no longer once we are to hurry."""
@@ -87,21 +94,24 @@ class Service:
         health_port: for probes.
         certificate: that it shows, if it speaks TLS.
         requests: what was asked of it.
+        tell_vitals: writes a line of the log that says what it is made of.
     """
 
     registry: Registry
     port: int
     health_port: int
+    tell_vitals: Callable[[], None]
     certificate: Certificate | None = None
     requests: StopRequests = field(default_factory=StopRequests)
 
 
 async def run_service(config: Config, config_dir: Path, handler: Handler | None = None) -> None:
     """Serve until a signal asks to stop, and then until the drain is over. For `handler` see `serving`."""
+    set_collector()
     allow_files(files_needed(config))
     with fed_watchdog():  # also while we drain: a loop that turns is not to be killed
         async with serving(config, config_dir, handler) as service:
-            service.requests.listen_to_signals(service.certificate)
+            service.requests.listen_to_signals(service.certificate, service.tell_vitals)
             notify("READY=1")
             await service.requests.stop.wait()
 
@@ -141,7 +151,13 @@ async def serving(config: Config, config_dir: Path, handler: Handler | None = No
         call_sock, entrance.gate, config, registry, lambda peer: run_call(peer, setup), tls=tls
     )
     probes = await open_probe_port(health_sock)
-    service = Service(registry, call_sock.getsockname()[1], health_sock.getsockname()[1], entrance.certificate)
+    service = Service(
+        registry,
+        call_sock.getsockname()[1],
+        health_sock.getsockname()[1],
+        lambda: _log.info(vitals(registry, entrance.lag, home)),
+        entrance.certificate,
+    )
     _log.info(
         line(
             "listening",
@@ -166,7 +182,15 @@ async def serving(config: Config, config_dir: Path, handler: Handler | None = No
         for writer in (captures, recordings):
             if writer is not None:
                 writer.close()
-        _log.info(line("stopped", calls_served=registry.calls_served, stalls=finder.stalls or None))
+        failures = home.failures + (agent.failures if agent else Counter[str]())
+        _log.info(
+            line(
+                "stopped",
+                calls_served=registry.calls_served,
+                stalls=finder.stalls or None,
+                failures=counts(failures),
+            )
+        )
 
 
 def _stall_finder(home: HandlerLoop) -> StallFinder:

@@ -1,0 +1,148 @@
+"""What a soak has found, as rows: printed, and written into docs/reliability.md between two marks."""
+
+import sys
+from datetime import UTC, datetime
+
+from speed.document import table
+from speed.document import write as write_between
+from speed.install import ROOT
+from speed.machine import first_line, optimised, packages, processor
+
+from soaking.mix import Kind
+from soaking.run import Outcome
+from soaking.samples import Sample
+
+DOCUMENT = ROOT / "docs" / "reliability.md"
+BEGIN = "<!-- measured: scripts/soak --write writes from here -->"
+
+Row = tuple[str, str]
+
+
+def commit() -> str:
+    """Return the commit that is checked out."""
+    return first_line("git", "-C", str(ROOT), "describe", "--always", "--dirty")
+
+
+def lines(outcome: Outcome, command: str, commit: str) -> list[Row]:
+    """Return the rows of the table. The commit is that of the start: an hour later there may be another."""
+    rows = [*_conditions(outcome, command, commit), *_calls(outcome)]
+    for daemon in outcome.start:
+        rows += _daemon_rows(outcome, daemon)
+    return [*rows, *_generator(outcome), *_machine(outcome)]
+
+
+def _conditions(outcome: Outcome, command: str, commit: str) -> list[Row]:
+    load = outcome.load
+    return [
+        ("command", f"`{command}`, {datetime.now(UTC):%Y-%m-%d}"),
+        ("commit", commit),
+        ("hardware", f"{processor()}; the daemons on one core, callers and agent on the other"),
+        (
+            "versions",
+            (
+                f"{packages(sys.executable, 'smartflo-bridge', 'websockets', 'msgspec', 'uvloop')}; Python "
+                f"{sys.version.split()[0]}, built {optimised()}"
+            ),
+        ),
+        (
+            "load",
+            (
+                f"{load.calls} calls at any time for {outcome.seconds / 60:.1f} min, 5 to {load.longest_seconds:.0f} s long; "
+                f"{outcome.calls.total() / max(outcome.seconds, 1):.1f} new ones a second"
+            ),
+        ),
+    ]
+
+
+def _calls(outcome: Outcome) -> list[Row]:
+    kinds = ", ".join(f"{outcome.calls[kind]} {kind.value}" for kind in Kind if outcome.calls[kind])
+    slowest = ", ".join(f"{kind.value} {outcome.slowest[kind]:.2f} s" for kind in Kind if kind in outcome.slowest)
+    return [
+        ("calls", f"{outcome.calls.total()}: {kinds}"),
+        ("failed", f"{len(outcome.bad_calls)}"),
+        (
+            "discarded",
+            f"{len(outcome.discarded)} that were not as they must be while the machine stood still for a second or more",
+        ),
+        ("slowest end", slowest),
+        ("audio", f"{outcome.frames_out:,} frames of 20 ms sent, {outcome.frames_back:,} heard; each checked"),
+        ("probes", f"{outcome.probes}"),
+    ]
+
+
+def _daemon_rows(outcome: Outcome, name: str) -> list[Row]:
+    samples = [one for one in outcome.samples if one.daemon == name]
+    rows = [(f"{name}: start, end", _states(outcome.start[name], outcome.end[name]))]
+    if not samples:
+        return rows
+    first, last = samples[0], samples[-1]
+    busy = (last.cpu_seconds - first.cpu_seconds) / max(last.seconds - first.seconds, 1)
+    lags = (f"{name} {_worst(samples, f'lag_{name}_ms'):.1f}" for name in ("p50", "p99", "max"))
+    rows += [
+        (f"{name}: processor", f"{busy:.0%} of a core"),
+        (f"{name}: lag, ms", f"{', '.join(lags)}, each of the worst minute"),
+        (f"{name}: memory", _memory(samples)),
+    ]
+    rows += [
+        (
+            f"{name}: slopes",
+            (
+                f"{one.kib_per_hour:+.0f} KiB an hour and {one.files_per_hour:+.2f} files an hour after the first 10 min; "
+                f"{one.kib_per_1000_calls:+.1f} KiB for 1,000 calls, of {one.calls}"
+            ),
+        )
+        for one in outcome.trends
+        if one.daemon == name
+    ]
+    return rows
+
+
+def _states(start: dict[str, float], end: dict[str, float]) -> str:
+    names = ("connections", "tasks", "threads", "files", "objects")
+    return ", ".join(f"{name} {start[name]:g} and {end[name]:g}" for name in names if start and end)
+
+
+def _worst(samples: list[Sample], name: str) -> float:
+    return max(one.vitals[name] for one in samples)
+
+
+def _memory(samples: list[Sample]) -> str:
+    values = [one.private_kib / 1024 for one in samples]
+    middle = values[len(values) // 2]
+    return (
+        f"private MiB: first {values[0]:.1f}, in the middle {middle:.1f}, last {values[-1]:.1f}, most {max(values):.1f}"
+    )
+
+
+def _generator(outcome: Outcome) -> list[Row]:
+    pulse, samples = outcome.pulse, outcome.samples
+    busy = 0.0
+    if len(samples) > 1 and samples[-1].seconds > samples[0].seconds:
+        spent = samples[-1].generator_cpu_seconds - samples[0].generator_cpu_seconds
+        busy = spent / (samples[-1].seconds - samples[0].seconds)
+    late = pulse.late / max(pulse.chunks, 1)
+    return [
+        (
+            "generator",
+            (
+                f"{busy:.0%} of its core; {late:.2%} of {pulse.chunks:,} chunks left more than 20 ms late, the latest "
+                f"{pulse.worst_seconds * 1000:.0f} ms"
+            ),
+        )
+    ]
+
+
+def _machine(outcome: Outcome) -> list[Row]:
+    drops = [one.tcp_drops for one in outcome.samples]
+    stalls, longest = outcome.stalls, max((stall.seconds for stall in outcome.stalls), default=0.0)
+    watch = "before all others" if outcome.watch_is_first else "without priority, so others' load counts too"
+    return [
+        ("kernel", f"{drops[-1] - drops[0] if drops else 0} TCP drops, of the whole machine"),
+        ("stalls", f"{len(stalls)} of more than 0.1 s, the longest {longest:.2f} s, by a watch on each core, {watch}"),
+        ("samples missed", f"{outcome.missed_samples} of {outcome.missed_samples + len(outcome.samples)}"),
+    ]
+
+
+def write(rows: list[Row]) -> None:
+    """Put the table into the document."""
+    write_between("\n".join(table(("", ""), rows)), DOCUMENT, BEGIN)
