@@ -160,10 +160,8 @@ def read(data: bytes) -> tuple[str, dict[str, object]] | None:
         value = json.loads(
             data.decode(), object_pairs_hook=_object, parse_int=_int, parse_float=_float, parse_constant=_constant
         )
-    except UnicodeDecodeError:
+    except (UnicodeDecodeError, RecursionError):
         raise Undecided from None  # msgspec looks only at what it uses
-    except RecursionError:
-        raise Undecided from None
     except ValueError:
         return None
     if _SURROGATE.search(json.dumps(value, ensure_ascii=False)):
