@@ -220,8 +220,7 @@ class Conversation:
             case events.Failed(reason=reason, may_retry=may_retry):
                 raise DialError(reason, may_retry=may_retry)
             case events.Transcript():
-                self.said.append(event)
-                del self.said[:-MAX_SAID]
+                self.said = [*self.said[1 - MAX_SAID :], event]
             case events.Ignored(name=events.MALFORMED):
                 self.tolerance.count()
             case events.GoAway() | events.Ignored():
