@@ -95,7 +95,7 @@ class LegConnection(WireConnection, ClientConnection):
     # --- In
 
     def data_received(self, data: bytes) -> None:
-        """Take what has come, the response first; cut a service for which too much is waiting to be written."""
+        """Take what has come, the response first."""
         if self.protocol.state is State.CONNECTING:
             data = self.parse_head(data)
             if self.protocol.state is State.CONNECTING:  # a refusal, whose body the library wants
@@ -104,7 +104,6 @@ class LegConnection(WireConnection, ClientConnection):
             self._begin_frames()
         self._pinged_at = None
         self.frames.feed(data)
-        self.cut_if_too_much_waits()
 
     def accept_text(self, message: bytes) -> bool:
         """Keep a text for the leg; return False, and stop reading, where too many messages wait."""

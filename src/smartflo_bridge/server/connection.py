@@ -120,7 +120,7 @@ class GuardedConnection(WireConnection, ServerConnection):
         self.frames.leave()
 
     def data_received(self, data: bytes) -> None:
-        """Take what has come; cut a peer for which too much is waiting, to be written or to be taken."""
+        """Take what has come."""
         if self._inbox is not None or self.is_refused:
             self.frames.feed(data)
         elif self.protocol.state is State.CONNECTING:
@@ -128,7 +128,6 @@ class GuardedConnection(WireConnection, ServerConnection):
         else:
             self._hold(data)
         self._pings.hear()
-        self.cut_if_too_much_waits()
 
     def _hold(self, data: bytes) -> None:
         """Keep what comes before anybody listens; a client has no business to say much so early."""
@@ -188,7 +187,8 @@ class GuardedConnection(WireConnection, ServerConnection):
             except ExceptionGroup:
                 self.transport.abort()
                 return
-        self.cut_if_too_much_waits()  # audio is paced; clears and marks are as many as a handler asks for
+        if self._cut is not None:  # audio is paced; clears and marks are as many as a handler asks for
+            self.cut_if_too_much_waits()
 
     def acknowledge_pings(self, data: bytes) -> None:
         """Take a pong."""

@@ -43,7 +43,7 @@ class WireConnection(Connection):
     """A connection that a peer cannot hold open by not reading.
 
     A subclass feeds `frames` what comes behind the handshake, which it gives to `parse_head`; it takes messages by
-    `accept_text` and `accept_binary`, and calls `cut_if_too_much_waits` now and then.
+    `accept_text` and `accept_binary`, and calls `cut_if_too_much_waits` after what it writes itself.
 
     Args:
         max_message_bytes: of a message that comes, however it is cut into frames.
@@ -120,6 +120,7 @@ class WireConnection(Connection):
         if self.protocol.reader.eof or self.transport.is_closing():
             return False
         super().data_received(data)
+        self.cut_if_too_much_waits()  # of pongs
         return self.protocol.state is State.OPEN
 
     def process_event(self, event: Event) -> None:
@@ -146,8 +147,8 @@ class WireConnection(Connection):
     # --- Out
 
     def cut_if_too_much_waits(self) -> None:
-        """Cut a peer that takes less than is written."""
-        if self.transport.get_write_buffer_size() > HARD_WRITE_BYTES:
+        """Cut a peer that takes less than is written. Nothing is looked at before the transport says that it is behind."""
+        if self._cut is not None and self.transport.get_write_buffer_size() > HARD_WRITE_BYTES:
             self.transport.abort()
 
     def pause_writing(self) -> None:
