@@ -13,8 +13,9 @@ import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
 from smartflo_bridge.agents import connection as module
-from smartflo_bridge.agents.connection import Closed, DialError, dial
+from smartflo_bridge.agents.connection import FULL_MESSAGES, dial
 from smartflo_bridge.agents.dialect import Endpoint, HttpRequest
+from smartflo_bridge.agents.far_end import Closed, DialError
 from smartflo_bridge.agents.http import MAX_BODY_BYTES, MAX_HEAD_BYTES, ask
 
 SECRET = "sk-very-secret-0123456789"
@@ -237,6 +238,53 @@ def test_a_service_that_stops_reading_is_cut(monkeypatch):
             await line.close()
             assert time.monotonic() - began < 1.0
             assert waited < 5
+            gone.set()
+            for connection in server.connections:
+                connection.transport.abort()
+
+    asyncio.run(main())
+
+
+def test_a_service_that_has_said_much_is_not_cut_while_it_waits(monkeypatch):
+    """The leg does not read while the caller's queue is full, so no answer to a ping can come: it is there all the same."""
+    monkeypatch.setattr(module, "PING_SECONDS", 0.1)
+    monkeypatch.setattr(module, "PONG_SECONDS", 0.15)
+    said = [bytes(30_000)] * (2 * FULL_MESSAGES)
+
+    async def main() -> None:
+        async def talk(connection: ServerConnection) -> None:
+            for message in said:
+                await connection.send(message)
+            await connection.wait_closed()
+
+        async with serve(talk, "127.0.0.1", 0, ping_interval=None) as server:
+            line = await dial(Endpoint(f"ws://127.0.0.1:{port_of(server)}/"), 2.0)
+            await asyncio.sleep(1.0)
+            async with asyncio.timeout(5):
+                assert [await line.recv() for _ in said] == said
+            await asyncio.sleep(0.5)
+            assert await line.send("still there")
+            await line.close()
+
+    asyncio.run(main())
+
+
+def test_a_service_that_answers_no_pings_is_cut(monkeypatch):
+    """By its own clock, whatever is sent meanwhile; to the leg it is dead."""
+    monkeypatch.setattr(module, "PING_SECONDS", 0.1)
+    monkeypatch.setattr(module, "PONG_SECONDS", 0.3)
+
+    async def main() -> None:
+        async def freeze(connection: ServerConnection) -> None:
+            connection.transport.pause_reading()
+            await gone.wait()
+
+        gone = asyncio.Event()
+        async with serve(freeze, "127.0.0.1", 0, ping_interval=None) as server:
+            line = await dial(Endpoint(f"ws://127.0.0.1:{port_of(server)}/"), 2.0)
+            async with asyncio.timeout(5):
+                assert await line.recv() == Closed()
+            assert not await line.send("more")
             gone.set()
             for connection in server.connections:
                 connection.transport.abort()

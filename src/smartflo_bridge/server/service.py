@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from smartflo_bridge.agents.lookup import Agent
+from smartflo_bridge.agents.lookup import Agent, network_of
 from smartflo_bridge.calls.actor import run_call
 from smartflo_bridge.calls.home import Handler, HandlerLoop
 from smartflo_bridge.calls.registry import Registry
@@ -125,7 +125,7 @@ async def serving(config: Config, config_dir: Path, handler: Handler | None = No
     Raises:
         ConfigError: something in the configuration cannot work here.
     """
-    agent = Agent(config.agent, config_dir) if config.agent and handler is None else None
+    agent = _agent_of(config, config_dir) if handler is None else None
     is_built_in = handler is None and config.handler in BUILT_IN  # as it is with an agent
     chosen = handler or (agent.open() if agent else find_handler(config.handler))
     registry = Registry(config.max_calls)
@@ -193,6 +193,11 @@ async def serving(config: Config, config_dir: Path, handler: Handler | None = No
                 failures=counts(failures),
             )
         )
+
+
+def _agent_of(config: Config, config_dir: Path) -> Agent | None:
+    """Return what answers calls in the place of a handler, if that is configured."""
+    return Agent(config.agent, config_dir, network_of(fast_frames=config.fast_frames)) if config.agent else None
 
 
 def _stall_finder(home: HandlerLoop) -> StallFinder:
