@@ -30,6 +30,7 @@ TURNS = (
     "integration/test_played_services.py",
     "faults",
     "integration",
+    "conformance",
     "bench/test_generator.py",
     # What computes, and takes ten seconds or more: the rest has no such files.
     "agents/test_played_services.py",

@@ -16,13 +16,15 @@ LAYERS: dict[str, set[str]] = {
     "config": {"core", "agents", "tables"},
     "calls": {"core", "log", "version"},
     "handlers": {"core", "calls", "log", "version"},
+    # What both ends of a call have of the WebSocket: for the server and the legs, and for nobody else.
+    "wire": {"calls"},
     # A leg speaks the prompts that come with the handlers, and may leave a call to one of them.
-    "agents": {"core", "calls", "handlers", "tables", "credentials", "log", "version"},
+    "agents": {"core", "calls", "wire", "handlers", "tables", "credentials", "log", "version"},
     # A replay plays the platform's part, whose playout clock is the simulator's, and a report has its referee judge our
     # side. The simulator knows nothing of captures.
     "captures": {"core", "calls", "simulator", "log", "version"},
     "simulator": {"core", "log", "version"},
-    "server": {"core", "calls", "handlers", "agents", "captures", "config", "credentials", "log", "version"},
+    "server": {"core", "calls", "wire", "handlers", "agents", "captures", "config", "credentials", "log", "version"},
     "cli": {
         "core",
         "credentials",
@@ -56,8 +58,8 @@ PURE = {
 PURE |= {"typing", "warnings", "smartflo_bridge"}
 KNOW_WEBSOCKETS = (
     "server/listener",
+    "wire/",
     "server/connection",
-    "server/frames",
     "server/answers",
     "server/doorway",
     "simulator/",
@@ -125,6 +127,18 @@ def test_few_modules_know_websockets() -> None:
     """The library, and with it its exceptions, stops at the adapters."""
     know = {module for module, names in IMPORTS.items() if any(name.split(".")[0] == "websockets" for name in names)}
     assert {module for module in know if not module.startswith(KNOW_WEBSOCKETS)} == set()
+
+
+def test_a_dialect_knows_no_websockets() -> None:
+    """Nor does anything that it imports, directly or not: it is tested with values alone, and could speak over anything."""
+    found, waiting = set(), {"agents/kinds"}
+    while waiting:
+        module = waiting.pop()
+        found.add(module)
+        assert not any(name.split(".")[0] == "websockets" for name in IMPORTS[module]), module
+        ours = (name.split(".")[1:-1] for name in IMPORTS[module] if name.startswith("smartflo_bridge."))
+        waiting |= {name for name in map("/".join, ours) if name in SOURCES} - found
+    assert {"agents/sarvam", "agents/answering", "agents/message"} <= found
 
 
 def test_modules_are_short() -> None:

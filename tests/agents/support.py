@@ -17,8 +17,8 @@ from websockets.asyncio.server import ServerConnection, broadcast
 from websockets.exceptions import ConnectionClosed
 
 from calls.support import Dialled
-from smartflo_bridge.agents.connection import Closed, DialError
 from smartflo_bridge.agents.dialect import CallFacts, Dialect, Endpoint, HttpRequest, Opening, Tool
+from smartflo_bridge.agents.far_end import Closed, DialError
 from smartflo_bridge.agents.leg import serve_with
 from smartflo_bridge.agents.line import Network
 from smartflo_bridge.agents.message import Message

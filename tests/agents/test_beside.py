@@ -6,8 +6,8 @@ import pytest
 
 from agents.support import MemoryConnection
 from smartflo_bridge.agents.beside import FIRST, Beside, Several, connect_all
-from smartflo_bridge.agents.connection import Closed, DialError
 from smartflo_bridge.agents.dialect import Endpoint
+from smartflo_bridge.agents.far_end import Closed, DialError
 from virtual_clock import virtual
 
 OTHER = Endpoint("wss://other.example.com/")

@@ -12,6 +12,7 @@ from smartflo_bridge.agents.formats import DECIDING_BYTES, ULAW_8K, AudioFormat,
 from smartflo_bridge.core.audio import pcm_to_ulaw, ulaw_to_pcm
 from smartflo_bridge.core.errors import AgentError
 from smartflo_bridge.core.resampling import Resampler
+from smartflo_bridge.handlers.ivr import prompt
 
 PCM_8K, PCM_16K, PCM_24K = (AudioFormat("pcm", hz) for hz in (8000, 16000, 24000))
 VOICES = list(prompts())[::18] or None
@@ -168,3 +169,14 @@ def test_a_file_for_each_sentence_loses_each_header() -> None:
     assert judge.feed(file) == tone
     assert judge.feed(file[:20]) == b""
     assert judge.feed(file[20:]) == tone
+
+
+def test_silence_cut_inside_a_sample_does_not_shift_what_follows() -> None:
+    """PCM may be cut anywhere, before there is anything to judge too: what is looked at begins with a sample."""
+    pcm = bytes(1001) + b"\0" + ulaw_to_pcm(prompt("menu"))
+    judge = FormatJudge(PCM_8K)
+    played = (
+        b"".join(judge.feed(piece) for piece in (pcm[:3], pcm[3:4], pcm[4:9], pcm[9:1001], pcm[1001:])) + judge.finish()
+    )
+    assert judge.correction is None
+    assert played == pcm

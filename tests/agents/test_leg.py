@@ -7,8 +7,8 @@ import pytest
 
 from agents.support import MemoryConnection, Service, dial_leg
 from calls.support import speech, until
-from smartflo_bridge.agents.connection import DialError
 from smartflo_bridge.agents.events import LegEvent, Ready, Speech
+from smartflo_bridge.agents.far_end import DialError
 from smartflo_bridge.agents.formats import AudioFormat
 from smartflo_bridge.agents.leg import serve_with
 from smartflo_bridge.agents.message import Message

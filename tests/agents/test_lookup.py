@@ -10,11 +10,13 @@ import msgspec
 import pytest
 
 from secret_files import write_secret
-from smartflo_bridge.agents.connection import DialError, client_tls, dial
+from smartflo_bridge.agents.connection import dial
 from smartflo_bridge.agents.dialect import Endpoint, HttpRequest
+from smartflo_bridge.agents.far_end import DialError
 from smartflo_bridge.agents.http import ask
 from smartflo_bridge.agents.kinds import KINDS, agent_settings
 from smartflo_bridge.agents.lookup import Agent
+from smartflo_bridge.agents.tls import client_tls
 from smartflo_bridge.cli.main import main
 from smartflo_bridge.core.errors import ConfigError
 from smartflo_bridge.tables import ConfigKeyError

@@ -8,7 +8,6 @@ import pytest
 from agents.fake_openai import FakeOpenAI, check_client, server_event
 from agents.support import FACTS, LOOK_UP, Service, dial_leg
 from calls.support import Dialled, speech, until
-from smartflo_bridge.agents.connection import DialError
 from smartflo_bridge.agents.dialect import CallFacts, Opening
 from smartflo_bridge.agents.events import (
     Answer,
@@ -22,6 +21,7 @@ from smartflo_bridge.agents.events import (
     ToolCall,
     Transcript,
 )
+from smartflo_bridge.agents.far_end import DialError
 from smartflo_bridge.agents.openai import OpenAIDialect
 from smartflo_bridge.agents.openai_session import OpenAISettings
 from smartflo_bridge.agents.tools import HANG_UP, Tools

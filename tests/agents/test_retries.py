@@ -2,7 +2,7 @@
 
 import pytest
 
-from smartflo_bridge.agents.connection import DialError
+from smartflo_bridge.agents.far_end import DialError
 from smartflo_bridge.agents.retries import STEADY_SECONDS, Retries
 
 AWAY = DialError("away", may_retry=True)

@@ -15,7 +15,6 @@ from agents.support import Service, dial_leg
 from calls.support import until
 from smartflo_bridge.agents.answering import FUNCTION, Answering, Told
 from smartflo_bridge.agents.beside import Beside
-from smartflo_bridge.agents.connection import DialError
 from smartflo_bridge.agents.dialect import CallFacts, Opening
 from smartflo_bridge.agents.events import (
     Answer,
@@ -28,6 +27,7 @@ from smartflo_bridge.agents.events import (
     SpeechDone,
     Transcript,
 )
+from smartflo_bridge.agents.far_end import DialError
 from smartflo_bridge.agents.formats import AudioFormat
 from smartflo_bridge.agents.message import to_text
 from smartflo_bridge.agents.sarvam import SarvamDialect

@@ -12,7 +12,6 @@ from agents.fake_ultravox import FakeUltravox, StartAgentCall, StartCall, check
 from agents.played_calls import dial_kind
 from agents.support import FACTS
 from calls.support import until
-from smartflo_bridge.agents.connection import DialError
 from smartflo_bridge.agents.dialect import CallFacts, Endpoint, Opening, Tool
 from smartflo_bridge.agents.events import (
     BargeIn,
@@ -25,6 +24,7 @@ from smartflo_bridge.agents.events import (
     ToolCall,
     Transcript,
 )
+from smartflo_bridge.agents.far_end import DialError
 from smartflo_bridge.agents.formats import AudioFormat
 from smartflo_bridge.agents.tools import HANG_UP, Function
 from smartflo_bridge.agents.ultravox import UltravoxDialect

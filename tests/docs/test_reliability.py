@@ -28,7 +28,7 @@ def test_every_goal_has_a_row() -> None:
 
 
 def test_every_fault_has_a_row() -> None:
-    """One to forty-two; what is not tested yet says so."""
+    """One to forty-two."""
     rows = re.findall(r"^\| ([\d, to]+) \|", TEXT, re.MULTILINE)
     numbers = set()
     for row in rows:
@@ -42,6 +42,16 @@ def test_the_number_of_cases_is_right() -> None:
     """It is the number of lines."""
     lines = sum(len(file.read_text().splitlines()) for file in (ROOT / "tests/corpus").glob("*.jsonl"))
     assert f"| {lines} cases" in TEXT
+
+
+def test_every_category_has_its_number_of_cases() -> None:
+    """Each file its row, each row its file, and the number of lines."""
+    table = TEXT.partition("## Bad input")[2].partition("## ")[0]
+    rows = dict(re.findall(r"^\| ([A-Z]) \| (\d+) \|", table, re.MULTILINE))
+    files = {file.name[0]: file for file in (ROOT / "tests/corpus").glob("*.jsonl")}
+    assert rows == {name: str(len(file.read_text().splitlines())) for name, file in files.items()}
+    agents = len(files["I"].read_text().splitlines())
+    assert f"{sum(map(int, rows.values())) - agents} of a caller or an operator, {agents} of an agent" in TEXT
 
 
 def test_every_attack_has_its_row() -> None:

@@ -1,6 +1,6 @@
 """A voice agent with faults, on a real port: what it does is told by the caller's custom parameter `role`.
 
-The daemon reaches it by the raw leg. Calls with the role `echo` are its well-behaved ones, the neighbours of whatever is
+The daemon reaches it by the raw leg, or in another tongue. Calls with the role `echo` are its well-behaved ones, the neighbours of whatever is
 the matter with the others: they are reached before a fault begins that keeps others from being reached.
 """
 
@@ -22,6 +22,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from faults.support import CountedCall, account_of, neighbours, run
+from faults.tongues import RawTongue, Tongue
 from integration.daemon import WAIT_SECONDS, Daemon, pairs, until
 from integration.wire import Platform, dialled, reset
 from smartflo_bridge.handlers.ivr import prompt
@@ -46,12 +47,15 @@ class AgentCall:
     Attributes:
         connection: the library's.
         start: what the daemon said first.
-        number: how many connections its stream has had, this one included.
+        number: how many connections its stream, or its role where that is not told, has had, this one included.
+        is_over: the daemon has said `stop`.
         texts: what else it said, as far as it was read.
         heard: the caller's audio, likewise.
     """
 
-    def __init__(self, connection: ServerConnection, start: dict[str, Any], number: int) -> None:
+    def __init__(self, connection: ServerConnection, start: dict[str, Any], number: int, tongue: Tongue) -> None:
+        self.is_over = asyncio.Event()
+        self._tongue = tongue
         self.connection = connection
         self.start = start
         self.number = number
@@ -61,18 +65,28 @@ class AgentCall:
     async def listen(self) -> None:
         """Read until the connection is closed."""
         async for message in self.connection:
-            if isinstance(message, bytes):
-                self.heard += message
-            else:
+            audio = self._tongue.audio(message)
+            if audio is not None:
+                self.heard += audio
+            elif isinstance(message, str):
                 self.texts.append(json.loads(message))
+            if self._tongue.is_stop(message):
+                self.is_over.set()
 
     async def speak(self, ulaw: bytes) -> None:
         """Say something in one message."""
-        await self.connection.send(ulaw)
+        await self.connection.send(self._tongue.speech(ulaw))
 
     def reset(self) -> None:
         """Let the TCP connection end with a RST."""
         reset(self.connection)
+
+    async def echo(self) -> None:
+        """Say back what the caller says."""
+        async for message in self.connection:
+            audio = self._tongue.audio(message)
+            if audio is not None:
+                await self.speak(audio)
 
     async def say(self, kind: str, **members: object) -> None:
         """Say a word of the protocol."""
@@ -93,7 +107,9 @@ class FaultyAgent:
         neighbours: the calls beside the test's own.
     """
 
-    def __init__(self, sock: socket, roles: Mapping[str, Role], tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self, sock: socket, roles: Mapping[str, Role], tls: ssl.SSLContext | None = None, tongue: Tongue | None = None
+    ) -> None:
         self.turn_away: TurnAway | None = None
         self.asked_at: list[float] = []
         self.calls: list[AgentCall] = []
@@ -101,7 +117,8 @@ class FaultyAgent:
         self._sock = sock
         self._port = sock.getsockname()[1]
         self._servers: list[Server] = []
-        self._roles = {"echo": _echo, **roles}
+        self._roles = {"echo": AgentCall.echo, **roles}
+        self._tongue = tongue or RawTongue()
         self._tls = tls
 
     async def accept(self) -> None:
@@ -141,19 +158,16 @@ class FaultyAgent:
 
     async def _serve(self, connection: ServerConnection) -> None:
         with suppress(ConnectionClosed):
-            start = json.loads(await connection.recv())
-            number = sum(call.start["stream"] == start["stream"] for call in self.calls) + 1
-            call = AgentCall(connection, start, number)
+            while (start := self._tongue.start(await connection.recv())) is None:
+                pass
             role = start["custom"]["role"]
+            of = start.setdefault("stream", role)
+            call = AgentCall(
+                connection, start, sum(other.start["stream"] == of for other in self.calls) + 1, self._tongue
+            )
             if role != "echo":
                 self.calls.append(call)
             await self._roles[role](call)
-
-
-async def _echo(call: AgentCall) -> None:
-    async for message in call.connection:
-        if isinstance(message, bytes):
-            await call.connection.send(message)
 
 
 Main = Callable[[Daemon, FaultyAgent], Coroutine[Any, Any, None]]
@@ -165,6 +179,8 @@ def with_faulty_agent(
     roles: Mapping[str, Role] | None = None,
     *,
     tls: ssl.SSLContext | None = None,
+    tongue: Tongue | None = None,
+    count: int = NEIGHBOURS,
     host: str = "127.0.0.1",
     seconds: float = 60.0,
     daemon: Mapping[str, Any] | None = None,
@@ -178,13 +194,14 @@ def with_faulty_agent(
     for option in (SO_RCVBUF, SO_SNDBUF):
         sock.setsockopt(SOL_SOCKET, option, NARROW_BYTES)
     url = f"{'wss' if tls else 'ws'}://{host}:{sock.getsockname()[1]}/"
-    table = {"kind": "raw", "url": url, "parameters": ["role"], **agent}
+    tongue = tongue or RawTongue()
+    table = {**tongue.keys, "url": url, "parameters": ["role"], **agent}
     expects = ["^agent away ", "^agent lost "]
     with sock, Daemon(folder, agent=table, capture_dir=str(folder), expects=expects, **(daemon or {})) as bridge:
 
         async def beside_neighbours() -> None:
-            faulty = FaultyAgent(sock, roles or {}, tls)
-            async with faulty.serving(), neighbours(bridge, NEIGHBOURS, whisper) as calls:
+            faulty = FaultyAgent(sock, roles or {}, tls, tongue)
+            async with faulty.serving(), neighbours(bridge, count, whisper) as calls:
                 faulty.neighbours = calls
                 await main(bridge, faulty)
 

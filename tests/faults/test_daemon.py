@@ -128,6 +128,8 @@ def test_38_no_more_file_descriptors(tmp_path: Path) -> None:
             async with counted_call(daemon.url, "own") as call:
                 await call.talk(0.3)
                 await call.stop()
+        (alarm,) = daemon.log.find(" WARNING file descriptors run out")  # within 10 s, however long it lasts
+        assert f" allowed={FEW_FILES} " in alarm[1]
         assert len(daemon.log.find(" (WARNING|ERROR) ")) <= 2
 
     command = limited(f"--nofile={FEW_FILES}")

@@ -21,6 +21,7 @@ from smartflo_bridge.agents import connection as module
 from smartflo_bridge.config import config_from
 from smartflo_bridge.handlers.ivr import prompt
 from smartflo_bridge.server.service import serving
+from smartflo_bridge.wire.sockets import USER_TIMEOUT_SECONDS
 
 MISSING = missing()
 
@@ -177,5 +178,5 @@ async def until(condition: Callable[[], bool]) -> None:
 def test_the_limits_add_up_to_fifteen_seconds() -> None:
     """Those above are shorter; with the real ones, each way to notice is within what is promised, the slack included."""
     pings = module.PING_SECONDS + module.PONG_SECONDS + CLOSED_SECONDS
-    writes = module.USER_TIMEOUT_SECONDS
+    writes = USER_TIMEOUT_SECONDS
     assert max(pings, writes) + SLACK_SECONDS / 2 <= DEAD_SECONDS

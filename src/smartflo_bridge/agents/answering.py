@@ -9,7 +9,6 @@ number of the question: `asked`, at once; `text`, any number of times; `hang_up`
 """
 
 import asyncio
-import concurrent.futures
 import inspect
 import logging
 from collections import deque
@@ -18,11 +17,11 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from smartflo_bridge.agents.connection import Closed
 from smartflo_bridge.agents.dialect import CallFacts
 from smartflo_bridge.agents.events import Transcript
+from smartflo_bridge.agents.far_end import Closed
 from smartflo_bridge.agents.message import Message, to_text
-from smartflo_bridge.calls.home import HandlerLoop
+from smartflo_bridge.calls.home import HandlerLoop, Running
 from smartflo_bridge.core.errors import ConfigError
 from smartflo_bridge.log import line
 
@@ -120,7 +119,7 @@ class AnsweringConnection:
         self._news = asyncio.Event()
         self._number = -1
         self._left_characters = 0
-        self._running: concurrent.futures.Future[None] | None = None
+        self._running: Running | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     async def recv(self) -> Message | Closed:

@@ -9,8 +9,8 @@ import itertools
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Self
 
-from smartflo_bridge.agents.connection import Closed, Connection
 from smartflo_bridge.agents.dialect import Endpoint
+from smartflo_bridge.agents.far_end import Closed, Connection
 from smartflo_bridge.agents.message import Message
 
 FIRST = ""

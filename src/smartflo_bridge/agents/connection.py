@@ -1,33 +1,35 @@
-"""The connection of a leg: dialled, guarded against a service that does not read, and adapted to what the leg sees.
+"""The WebSocket of a leg: dialled, guarded against a service that does not read or is not there, and read by the leg.
 
-The library's exceptions end here. Tests of the leg have a connection in memory instead.
+`wire` has the fast path and the guards that a caller's connection has too. The library's exceptions end here.
 """
 
 import asyncio
-import functools
-import os
-import secrets
 import socket
-import ssl
-from contextlib import suppress
-from typing import Any, Protocol
+from functools import partial
+from typing import Any
 
-import msgspec
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
-from websockets.frames import apply_mask  # type: ignore[attr-defined] # its C where that is built, else its Python
-from websockets.protocol import State
+from websockets.datastructures import Headers
+from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI
+from websockets.frames import CloseCode
+from websockets.http11 import Response
+from websockets.protocol import Protocol, State
 
 from smartflo_bridge.agents.dialect import Endpoint
+from smartflo_bridge.agents.far_end import Closed, DialError, failure, refusal
 from smartflo_bridge.agents.message import Message
-from smartflo_bridge.core.errors import AgentError
+from smartflo_bridge.agents.tls import client_tls
+from smartflo_bridge.calls.patience import Patience
 from smartflo_bridge.version import __version__
+from smartflo_bridge.wire.connection import WireConnection
+from smartflo_bridge.wire.frames import WHOLE_BINARY, WHOLE_TEXT, masked_frame
+from smartflo_bridge.wire.sockets import bound
 
 MAX_MESSAGE_BYTES = 1 << 20
 """Of one message of the service: 16 s of PCM16 at 24 kHz as base64. Reliability, section 3."""
 
-HARD_WRITE_BYTES = 256 * 1024
-"""What may wait to be written, pongs included, before the connection is cut; reliability, F3."""
+FULL_MESSAGES = 16
+"""So many may wait for the leg before the service is not read any more."""
 
 WRITE_LIMIT_BYTES = 16 * 1024
 """Above it, sending waits: a second of base64 mu-law. Little, so that speech is dropped here while it is old, not there."""
@@ -42,97 +44,155 @@ still enough for a service 200 ms away that sends a megabyte in a second."""
 WRITE_DEADLINE_SECONDS = 5.0
 PING_SECONDS = 5.0
 PONG_SECONDS = 8.0
-USER_TIMEOUT_SECONDS = 10.0
-"""Three controls, because each alone fails: reliability, section 7. A service that is gone is noticed within 15 s: by pings
-within the time between two, the time for the answer, and what the library takes to close a connection that is dead."""
+"""With TCP's own time-out (`wire.sockets`) three controls, because each alone fails: reliability, section 7. A service that
+is gone is noticed within 13 s: by a ping, within the time between two and the time for anything at all that it says."""
 
 CLOSE_SECONDS = 0.8
 """How long the service may take to answer our close: within a second of the call, its leg is gone."""
 
-_WHOLE_TEXT, _WHOLE_BINARY = 0x81, 0x82  # FIN, and the opcode
-_MASKED = 0x80
-_MAX_SHORT = 125
-
-_RETRIED_STATUS = (408, 425, 429)
-_REDIRECTS = range(300, 400)
+_SHAKEN = Response(101, "", Headers())
+"""In the place of a response that has been read: nobody asks for it again, and its headers take 1.5 kB."""
 
 
-class Closed(msgspec.Struct, frozen=True):
-    """The connection is gone: closed by the service with a code, or (None) dead."""
+class LegConnection(WireConnection, ClientConnection):
+    """A service's messages, waiting for the leg; and pings, so that one that is gone is noticed.
 
-    code: int | None = None
-    reason: str = ""
-
-
-class Connection(Protocol):
-    """What a leg needs of a connection. One task reads, one writes."""
-
-    async def recv(self) -> Message | Closed:
-        """Return the next message, or that there will be no more."""
-        ...
-
-    async def send(self, *messages: Message) -> bool:
-        """Send, in one write, waiting while the service does not read; return False if the connection is gone."""
-        ...
-
-    async def close(self) -> None:
-        """Close it; return when it is gone, within `CLOSE_SECONDS`."""
-        ...
-
-
-class DialError(AgentError):
-    """The service could not be reached. The text quotes no key and no address.
-
-    Attributes:
-        may_retry: trying again may help.
-        retry_after_seconds: what the service asked for.
+    The library's pings count the pong alone, which may be behind all the speech that a leg does not read yet.
     """
 
-    def __init__(self, text: str, *, may_retry: bool = False, retry_after_seconds: float = 0.0) -> None:
-        super().__init__(text)
-        self.may_retry = may_retry
-        self.retry_after_seconds = retry_after_seconds
+    __slots__ = ("_closed", "_is_deaf", "_is_ignored", "_messages", "_pinged_at", "_reader", "_timer")
 
-
-class GuardedConnection(ClientConnection):
-    """A connection that a service cannot hold open by not reading: see `server.connection`, which is its other half."""
-
-    _cut: asyncio.TimerHandle | None = None
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - the library's
+        super().__init__(
+            *args, max_message_bytes=MAX_MESSAGE_BYTES, write_deadline_seconds=WRITE_DEADLINE_SECONDS, **kwargs
+        )
+        self._messages: list[tuple[bytes, bool]] = []  # and whether it is text; a deque takes 760 bytes
+        self._reader: asyncio.Future[None] | None = None
+        self._closed: Closed | None = None
+        self._is_deaf = False  # too much waits: nothing is read
+        self._is_ignored = False
+        self._pinged_at: float | None = None  # and nothing has come since
+        self._timer: Patience | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Let the kernel keep little, and give up early."""
         sock = transport.get_extra_info("socket")
         if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+            bound(sock, SEND_BUFFER_BYTES)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(USER_TIMEOUT_SECONDS * 1000))
         super().connection_made(transport)
 
+    def begin(self) -> None:
+        """Forget the handshake, which is over, and begin to ask whether the service is there."""
+        self.request, self.response = None, _SHAKEN
+        self._ping_later(PING_SECONDS)
+
+    def _begin_frames(self) -> None:
+        """Have frames parsed by a parser of their own: the one that has read the response keeps all its headers, 2 kB."""
+        self.protocol.parser = Protocol.parse(self.protocol)
+        next(self.protocol.parser)
+
+    # --- In
+
     def data_received(self, data: bytes) -> None:
-        """Cut a service for which too much is waiting to be written."""
-        super().data_received(data)
-        if self.transport.get_write_buffer_size() > HARD_WRITE_BYTES:
-            self.transport.abort()
+        """Take what has come, the response first."""
+        if self.protocol.state is State.CONNECTING:
+            data = self.parse_head(data)
+            if self.protocol.state is State.CONNECTING:  # a refusal, whose body the library wants
+                self.parse(data)
+                return
+            self._begin_frames()
+        self._pinged_at = None
+        self.frames.feed(data)
 
-    def pause_writing(self) -> None:
-        """Give a service that does not read its time, then cut it."""
-        super().pause_writing()
-        self._cut = self.loop.call_later(WRITE_DEADLINE_SECONDS, self.transport.abort)
+    def accept_text(self, message: bytes) -> bool:
+        """Keep a text for the leg; return False, and stop reading, where too many messages wait."""
+        return self._accept(message, is_text=True)
 
-    def resume_writing(self) -> None:
-        """Let one live that reads again."""
-        self._stop_clock()
-        super().resume_writing()
+    def accept_binary(self, message: bytes) -> bool:
+        """Keep a binary message in the same way."""
+        return self._accept(message, is_text=False)
+
+    def _accept(self, message: bytes, *, is_text: bool) -> bool:
+        if self._is_ignored:
+            return True
+        self._messages.append((message, is_text))
+        self._wake()
+        if len(self._messages) < FULL_MESSAGES:
+            return True
+        self._is_deaf = True
+        self.transport.pause_reading()
+        return False
+
+    async def next_message(self) -> Message | Closed:
+        """Return the next message, or that there will be no more."""
+        while True:
+            while not self._messages:
+                if self._closed is not None:
+                    return self._closed
+                self._reader = self.loop.create_future()
+                await self._reader
+            message, is_text = self._messages.pop(0)
+            if self._is_deaf and not self._messages:
+                self._hear_again()
+            try:
+                return message.decode() if is_text else message
+            except UnicodeDecodeError:
+                self.ignore()
+                if self.protocol.state is State.OPEN:
+                    self.fail(CloseCode.INVALID_DATA, "text that is no UTF-8")
+
+    def ignore(self) -> None:
+        """Keep no messages: nobody will ask for them. The library goes on with pongs and the close."""
+        self._is_ignored = True
+        self._messages.clear()
+        self.frames.leave()
+        if self._is_deaf:
+            self._hear_again()
+
+    def _hear_again(self) -> None:
+        self._is_deaf = False
+        if self._closed is None and not self.transport.is_closing():
+            self.transport.resume_reading()
+            self.frames.feed()
+
+    def _wake(self) -> None:
+        reader, self._reader = self._reader, None
+        if reader is not None and not reader.done():  # it may have been cancelled
+            reader.set_result(None)
+
+    # --- Pings
+
+    def _ping_later(self, seconds: float) -> None:
+        self._timer = Patience(seconds, self._ping)
+
+    def _ping(self) -> None:
+        """Ask whether the service is there; cut one that has said nothing since it was asked."""
+        now = self.loop.time()
+        if self._is_deaf:  # it may have said anything
+            self._pinged_at = None
+        if self._pinged_at is not None:
+            left_seconds = self._pinged_at + PONG_SECONDS - now
+            if left_seconds <= 0:
+                self.transport.abort()
+            else:
+                self._ping_later(min(left_seconds, PING_SECONDS))
+        elif self.protocol.state is State.OPEN:
+            self._pinged_at = now
+            self.protocol.send_ping(b"")
+            self.send_data()
+            self._ping_later(PING_SECONDS)
+
+    # --- The end
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the clock."""
-        self._stop_clock()
+        """Say why there will be no more."""
         super().connection_lost(exc)
-
-    def _stop_clock(self) -> None:
-        if self._cut is not None:
-            self._cut.cancel()
-            self._cut = None
+        close = self.protocol.close_rcvd or self.protocol.close_sent
+        self._closed = Closed(close.code, close.reason) if close is not None else Closed()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._wake()
 
 
 class _Dial(connect):
@@ -143,19 +203,11 @@ class _Dial(connect):
 
 
 class WebSocketConnection:
-    """A WebSocket as a leg sees it."""
+    """A WebSocket as a leg sees it: see `far_end.Connection`."""
 
-    def __init__(self, connection: ClientConnection) -> None:
+    def __init__(self, connection: LegConnection) -> None:
         self._connection = connection
-
-    async def recv(self) -> Message | Closed:
-        """Return the next message."""
-        try:
-            return await self._connection.recv()
-        except ConnectionClosed as closed:
-            if closed.rcvd is not None:
-                return Closed(closed.rcvd.code, closed.rcvd.reason)
-            return Closed(closed.sent.code, closed.sent.reason) if closed.sent is not None else Closed()
+        self.recv = connection.next_message
 
     async def send(self, *messages: Message) -> bool:
         """Send messages past the library, whose context and write for each cost more than all else that happens to them."""
@@ -170,97 +222,59 @@ class WebSocketConnection:
         return True
 
     async def close(self) -> None:
-        """Close, or cut: `close()` waits for a service that does not read, whatever its time-out (reliability, F2)."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(CLOSE_SECONDS):
-                await self._connection.close()
-        self._connection.transport.abort()
+        """Close, or cut; what still comes is not kept."""
+        self._connection.ignore()
+        await self._connection.part()
 
 
 def client_frame(message: Message) -> bytes:
-    """Return a client's frame with a whole message: masked, with a key that nobody can foresee. RFC 6455, 5.2 and 5.3."""
-    data, first = (message.encode(), _WHOLE_TEXT) if isinstance(message, str) else (message, _WHOLE_BINARY)
-    size = len(data)
-    if size <= _MAX_SHORT:
-        head = bytes((first, _MASKED | size))
-    elif size < 1 << 16:
-        head = bytes((first, _MASKED | 126)) + size.to_bytes(2)
-    else:
-        head = bytes((first, _MASKED | 127)) + size.to_bytes(8)
-    key = secrets.token_bytes(4)
-    return head + key + apply_mask(data, key)
+    """Return the frame of a message of ours."""
+    if isinstance(message, str):
+        return masked_frame(WHOLE_TEXT, message.encode())
+    return masked_frame(WHOLE_BINARY, message)
 
 
-async def dial(endpoint: Endpoint, timeout_seconds: float) -> Connection:
+async def dial(endpoint: Endpoint, timeout_seconds: float, *, fast_frames: bool = True) -> WebSocketConnection:
     """Connect to a service.
+
+    Args:
+        endpoint: where it is.
+        timeout_seconds: how long it may take until it has taken us in.
+        fast_frames: False to have the library parse all frames of the service.
 
     Raises:
         DialError: it cannot be reached, or does not want us.
     """
     keys: dict[str, Any] = {"ssl": client_tls()} if endpoint.url.startswith("wss:") else {}
     try:
-        return WebSocketConnection(
-            await _Dial(
-                endpoint.url,
-                additional_headers=endpoint.headers,
-                subprotocols=list(endpoint.subprotocols) or None,  # type: ignore[arg-type]  # a NewType of str
-                user_agent_header=f"smartflo-bridge/{__version__}",
-                compression=None,
-                proxy=None,  # reliability, F13
-                open_timeout=timeout_seconds,
-                ping_interval=PING_SECONDS,
-                ping_timeout=PONG_SECONDS,
-                close_timeout=CLOSE_SECONDS,
-                max_size=MAX_MESSAGE_BYTES,
-                write_limit=WRITE_LIMIT_BYTES,
-                create_connection=GuardedConnection,
-                **keys,
-            )
+        connection = await _Dial(
+            endpoint.url,
+            additional_headers=endpoint.headers,
+            subprotocols=list(endpoint.subprotocols) or None,  # type: ignore[arg-type]  # a NewType of str
+            user_agent_header=f"smartflo-bridge/{__version__}",
+            compression=None,
+            proxy=None,  # reliability, F13
+            open_timeout=timeout_seconds,
+            ping_interval=None,  # the connection's own business
+            close_timeout=CLOSE_SECONDS,
+            max_size=MAX_MESSAGE_BYTES,
+            write_limit=WRITE_LIMIT_BYTES,
+            create_connection=partial(LegConnection, fast_frames=fast_frames),  # type: ignore[arg-type]  # it makes one
+            **keys,
         )
     except (InvalidStatus, InvalidHandshake, InvalidURI, TimeoutError, OSError, ValueError) as error:
-        raise failure(error) from None
+        raise _failure(error) from None
+    assert isinstance(connection, LegConnection)
+    connection.begin()
+    return WebSocketConnection(connection)
 
 
-@functools.cache
-def client_tls() -> ssl.SSLContext:
-    """Return what checks a service's certificate. Made once: reading the system's authorities takes a loop some 35 ms."""
-    return ssl.create_default_context()
-
-
-def failure(error: Exception) -> DialError:
+def _failure(error: Exception) -> DialError:
     """Say what kept us from the service, in words that quote nothing of it."""
     match error:
         case InvalidStatus(response=response):
-            return refusal(response.status_code, retry_after_seconds(response.headers.get("Retry-After", "")))
-        case ssl.SSLCertVerificationError():
-            return DialError(f"its certificate is not valid: {error.verify_message}")
-        case ssl.SSLError():
-            return DialError("it does not speak TLS")
-        case TimeoutError():
-            return DialError("it did not answer in time", may_retry=True)
-        case socket.gaierror():
-            return DialError("its name was not found", may_retry=True)
-        case OSError():
-            # asyncio's own text has the address in it.
-            reason = os.strerror(error.errno) if error.errno else type(error).__name__
-            return DialError(f"it cannot be reached: {reason}", may_retry=True)
+            return refusal(response.status_code, response.headers.get("Retry-After", ""))
         case InvalidHandshake():
             return DialError("it is no WebSocket server", may_retry=True)
         case _:
-            return DialError("its URL cannot be dialled")
-
-
-def retry_after_seconds(value: str) -> float:
-    """Return what a `Retry-After` asks for, in seconds; 0 for a date, which needs a wall clock that both agree on."""
-    return float(value) if value.isdecimal() and value.isascii() and len(value) < 6 else 0.0
-
-
-def refusal(status: int, retry_after_seconds: float = 0.0) -> DialError:
-    """Return what an HTTP status means: 4xx will not change by asking again, but for a few."""
-    words = {401: ", so the key is not valid", 403: ", so the key is not allowed this", 404: ", so the URL is wrong"}
-    note = ", a redirect, which is not followed" if status in _REDIRECTS else words.get(status, "")
-    return DialError(
-        f"it answered with HTTP status {status}{note}",
-        may_retry=status in _RETRIED_STATUS or status >= 500,
-        retry_after_seconds=retry_after_seconds,
-    )
+            return failure(error)

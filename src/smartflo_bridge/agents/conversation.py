@@ -5,14 +5,13 @@ belong to the call. `leg` keeps the line.
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any, assert_never
 
 from smartflo_bridge.agents import events
-from smartflo_bridge.agents.connection import DialError
 from smartflo_bridge.agents.events import LegEvent, ToolCall, Transcript
+from smartflo_bridge.agents.far_end import DialError
 from smartflo_bridge.agents.hearing import Hearing
 from smartflo_bridge.agents.line import Line
 from smartflo_bridge.agents.plan import LegPlan, facts_of
@@ -60,7 +59,7 @@ class Conversation:
         self.hearing = Hearing()
         self.speaking = Speaking(call)
         self.facts = facts_of(call)
-        self.said: deque[Transcript] = deque(maxlen=MAX_SAID)
+        self.said: list[Transcript] = []
         self.handle: str | None = None
         self.has_begun = False
         self.tolerance = Tolerance()
@@ -133,7 +132,7 @@ class Conversation:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
                 self._start(line.write())
-                self._start(_keep_alive(line))
+                self._start(line.keep_alive())
                 self._start(self._read(line, over, open_successor))
                 after: After = await over
                 self._stop_jobs()
@@ -149,20 +148,27 @@ class Conversation:
         """Do what the service does, in its order. Waits while the caller's queue is full: then nothing is read."""
         try:
             with suppress(CallEnded):  # whoever listens learns it too, and ends the leg
-                happened = line.early
+                await self._do_all(line.early, line, over, open_successor)
                 while not over.done():
-                    for event in happened:
-                        if isinstance(event, events.GoAway):
-                            self._start(self._succeed(event.seconds, over, open_successor))
-                        else:
-                            await self._do(event, line, over)
-                    asked_at = self._loop.time()
-                    happened = await line.read()
-                    self._hear_answer()
-                    if self._loop.time() > asked_at + CAUGHT_UP_SECONDS:
-                        self._is_behind = False
+                    # No name for what came: it would be kept, with its audio, until the service says something more.
+                    await self._do_all(await self._next(line), line, over, open_successor)
         except (AgentError, HandlerError) as error:
             self._end(over, error if isinstance(error, AgentError) else AgentError(str(error)))
+
+    async def _next(self, line: Line) -> list[LegEvent]:
+        asked_at = self._loop.time()
+        happened = await line.read()
+        self._hear_answer()
+        if self._loop.time() > asked_at + CAUGHT_UP_SECONDS:
+            self._is_behind = False
+        return happened
+
+    async def _do_all(self, happened: list[LegEvent], line: Line, over: _Over, open_successor: OpenSuccessor) -> None:
+        for event in happened:
+            if isinstance(event, events.GoAway):
+                self._start(self._succeed(event.seconds, over, open_successor))
+            else:
+                await self._do(event, line, over)
 
     async def _do(self, event: LegEvent, line: Line, over: _Over) -> None:
         match event:
@@ -214,7 +220,7 @@ class Conversation:
             case events.Failed(reason=reason, may_retry=may_retry):
                 raise DialError(reason, may_retry=may_retry)
             case events.Transcript():
-                self.said.append(event)
+                self.said = [*self.said[1 - MAX_SAID :], event]
             case events.Ignored(name=events.MALFORMED):
                 self.tolerance.count()
             case events.GoAway() | events.Ignored():
@@ -287,12 +293,6 @@ class Conversation:
         if self._answer_timer is not None:
             self._answer_timer.cancel()
             self._answer_timer = None
-
-
-async def _keep_alive(line: Line) -> None:
-    while seconds := line.dialect.keep_alive_seconds:
-        await asyncio.sleep(seconds)
-        line.say(line.dialect.keep_alive())
 
 
 def _reach(line: Line, name: str, outcome: MarkOutcome | None) -> None:

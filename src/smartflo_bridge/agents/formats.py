@@ -149,8 +149,12 @@ class FormatJudge:
         informative = _informative(self._held, reading)
         if not informative:
             # Silence in the declared reading. Zeros are PCM's silence, and full scale in mu-law: never played as such.
-            held, self._held = self._held, b""
-            return held.replace(b"\0", SILENCE) if reading == "ulaw" else held
+            if reading == "ulaw":
+                held, self._held = self._held, b""
+                return held.replace(b"\0", SILENCE)
+            whole = len(self._held) & ~1  # what is looked at next begins with a sample again
+            held, self._held = self._held[:whole], self._held[whole:]
+            return held
         if len(informative) < EARLY_BYTES:
             return b""
         others: list[Reading] = [other for other in _READINGS if other != reading]

@@ -3,7 +3,6 @@
 It belongs to the call, not to a connection: what is said while the service is dialled again is heard by the new one.
 """
 
-from collections import deque
 from collections.abc import Callable
 
 from smartflo_bridge.core.audio import SAMPLE_RATE_HZ
@@ -26,7 +25,7 @@ class Hearing:
         self.on_audio: Callable[[], None] = _nobody
         self.taken_bytes = 0
         self.dropped_bytes = 0
-        self._kept: deque[bytes] = deque()
+        self._kept: list[bytes] = []  # nearly always empty: a deque would take 760 bytes all the same
         self._kept_bytes = 0
         self._detector = SpeechDetector()
 
@@ -53,7 +52,7 @@ class Hearing:
         return ulaw
 
     def _let_go(self) -> int:
-        size = len(self._kept.popleft())
+        size = len(self._kept.pop(0))
         self._kept_bytes -= size
         return size
 

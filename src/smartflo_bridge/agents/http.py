@@ -11,8 +11,9 @@ from contextlib import suppress
 from http.client import HTTPException, HTTPResponse, IncompleteRead
 from urllib.parse import SplitResult, urlsplit
 
-from smartflo_bridge.agents.connection import DialError, client_tls, failure, refusal, retry_after_seconds
 from smartflo_bridge.agents.dialect import HttpRequest
+from smartflo_bridge.agents.far_end import DialError, failure, refusal
+from smartflo_bridge.agents.tls import client_tls
 from smartflo_bridge.version import __version__
 
 MAX_BODY_BYTES = 64 * 1024
@@ -116,7 +117,7 @@ async def _answer(reader: asyncio.StreamReader) -> bytes:
         raise _too_long(MAX_HEAD_BYTES, " of headers") from None
     answer = _parsed(head)
     if not 200 <= answer.status < 300:
-        raise refusal(answer.status, retry_after_seconds(answer.headers.get("Retry-After", "")))
+        raise refusal(answer.status, answer.headers.get("Retry-After", ""))
     size = MAX_BODY_BYTES + 1 if answer.length is None else answer.length
     body = b""
     while len(body) < size and (piece := await reader.read(size - len(body))):

@@ -10,9 +10,9 @@ import logging
 from contextlib import suppress
 
 from smartflo_bridge.agents.answering import FUNCTION
-from smartflo_bridge.agents.connection import DialError
 from smartflo_bridge.agents.conversation import After, Conversation
 from smartflo_bridge.agents.dialect import Opening
+from smartflo_bridge.agents.far_end import DialError
 from smartflo_bridge.agents.line import Line, open_line
 from smartflo_bridge.agents.plan import LegPlan, facts_allowed
 from smartflo_bridge.agents.retries import Retries

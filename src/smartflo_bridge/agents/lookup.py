@@ -3,11 +3,12 @@
 import random
 from collections import Counter
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from smartflo_bridge.agents.answering import Answering, checked_answer
-from smartflo_bridge.agents.connection import client_tls, dial
+from smartflo_bridge.agents.connection import dial
 from smartflo_bridge.agents.dialect import CallFacts, Opening
 from smartflo_bridge.agents.http import ask
 from smartflo_bridge.agents.kinds import KINDS, kind_of
@@ -15,6 +16,7 @@ from smartflo_bridge.agents.leg import serve_with
 from smartflo_bridge.agents.line import Network
 from smartflo_bridge.agents.plan import LegPlan
 from smartflo_bridge.agents.settings import AgentSettings, AnswerSettings, KeySettings, ToolSettings
+from smartflo_bridge.agents.tls import client_tls
 from smartflo_bridge.agents.tools import HANG_UP, Function, Tools
 from smartflo_bridge.agents.transfer import TRANSFER, Transfer
 from smartflo_bridge.calls.call import Call
@@ -25,7 +27,13 @@ from smartflo_bridge.core.errors import ConfigError, HandlerError
 from smartflo_bridge.credentials import credential_lines
 from smartflo_bridge.handlers.lookup import BUILT_IN, find_object
 
-NETWORK = Network(dial, ask)
+
+def network_of(*, fast_frames: bool) -> Network:
+    """Return the network as it is; with `fast_frames` off, the library parses what services send."""
+    return Network(partial(dial, fast_frames=fast_frames), ask)
+
+
+NETWORK = network_of(fast_frames=True)
 
 
 class Agent:

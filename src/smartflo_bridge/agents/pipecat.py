@@ -44,6 +44,8 @@ class Kind(IntEnum):
     INTERRUPTION = 5
 
 
+_KINDS = frozenset(Kind)
+
 RTVI_VERSION = "2.2.0"
 """Of what we say; keys are from 2.1.0 on."""
 
@@ -120,12 +122,11 @@ class PipecatDialect(Dialect):
         """Take one frame."""
         try:
             number, frame = _frame(message)
-            parts = dict(fields(frame))
+            if number not in _KINDS:
+                return [Ignored("unknown")]
+            kind, parts = Kind(number), dict(fields(frame))
         except ValueError:
             return [Ignored(MALFORMED)]
-        if number not in Kind:
-            return [Ignored("unknown")]
-        kind = Kind(number)
         match kind:
             case Kind.AUDIO:
                 return self._hear_speech(parts)

@@ -1,6 +1,6 @@
 """When a service that was lost, or not reached, is tried again: within a budget, with growing pauses. Pure."""
 
-from smartflo_bridge.agents.connection import DialError
+from smartflo_bridge.agents.far_end import DialError
 
 PAUSES_SECONDS = (0.2, 0.5, 1.0)
 """Before the second, third and fourth try. Reliability, section 4, fault 17."""

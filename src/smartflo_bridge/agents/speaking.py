@@ -7,7 +7,6 @@ every piece of speech, as Twilio's examples do, would otherwise put a bit of sil
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -57,7 +56,7 @@ class Speaking:
         self._call = call
         self._loop = asyncio.get_running_loop()
         self._utterance: Utterance | None = None
-        self._items: deque[_Queued] = deque(maxlen=MAX_ITEMS)
+        self._items: list[_Queued] = []
         self._plays_until = self._loop.time()
         self._open_marks = 0
         self._rest = b""
@@ -155,7 +154,7 @@ class Speaking:
         """
         outcome = self._call.interrupt()
         is_whole = self._is_finished
-        items, self._items = self._items, deque(maxlen=MAX_ITEMS)
+        items, self._items = self._items, []
         self._utterance, self._rest, self._offset = None, b"", 0
         self._judge.finish()
         if self._format.encoding == "pcm":
@@ -204,6 +203,7 @@ class Speaking:
             self._items[-1].byte_count += len(ulaw)
         else:
             self._items.append(_Queued(item, len(ulaw)))
+            del self._items[:-MAX_ITEMS]
 
     def _rest_is_due(self) -> None:
         self._timer = None
@@ -217,7 +217,7 @@ class Speaking:
 
 def _tell(
     done: "asyncio.Future[InterruptOutcome]",
-    items: deque[_Queued],
+    items: list[_Queued],
     then: Callable[[list[Heard], int], None],
     *,
     is_whole: bool,

@@ -14,9 +14,9 @@ from collections.abc import Awaitable, Callable, Mapping
 
 import msgspec
 
-from smartflo_bridge.agents.connection import DialError
 from smartflo_bridge.agents.dialect import CallFacts, HttpRequest, Tool
 from smartflo_bridge.agents.events import ToolCall
+from smartflo_bridge.agents.far_end import DialError
 from smartflo_bridge.agents.message import DECODE_ERRORS, json_object, to_text
 from smartflo_bridge.agents.tools import failure
 from smartflo_bridge.core.errors import AgentError, ConfigError

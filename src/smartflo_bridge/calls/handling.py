@@ -5,12 +5,12 @@ however it behaves.
 """
 
 import asyncio
-import concurrent.futures
 import logging
 from functools import partial
 
 from smartflo_bridge.calls.call import Call
 from smartflo_bridge.calls.delivery import Delivery
+from smartflo_bridge.calls.home import Running
 from smartflo_bridge.calls.inbox import Inbox
 from smartflo_bridge.calls.requests import Requests
 from smartflo_bridge.calls.setup import CallSetup
@@ -43,7 +43,7 @@ class Handling:
         self._delivery = Delivery(setup.home, setup.inbound_seconds)
         self._recent = bytearray()
         self._max_recent_bytes = round(setup.recent_seconds * SAMPLE_RATE_HZ)
-        self._running: concurrent.futures.Future[None] | None = None
+        self._running: Running | None = None
         self._agent_lost = False
         self.is_done = False
         self._done: asyncio.Future[None] | None = None  # awaited, once the call is over

@@ -34,6 +34,9 @@ _FAILED: dict[Guest, str] = {
 _log = logging.getLogger(__name__)
 
 
+Running = concurrent.futures.Future[None] | asyncio.Task[None]
+
+
 class HandlerLoop:
     """An event loop that runs handlers, and the way to it from the main loop.
 
@@ -88,8 +91,10 @@ class HandlerLoop:
         elif self._to_main is not None:
             self._to_main.post(function, *args)
 
-    def start(self, coroutine: Coroutine[Any, Any, None]) -> concurrent.futures.Future[None]:
-        """Run a coroutine there, from the main loop; the future can be cancelled and awaited from here."""
+    def start(self, coroutine: Coroutine[Any, Any, None]) -> Running:
+        """Run a coroutine there, from the main loop; what it returns is for `cancel`, and a future in a thread's case."""
+        if self._thread is None:  # a future for another thread, and what keeps it, would take 2 kB
+            return self._loop.create_task(self._hold(coroutine))
         if self._to_main is None or self._to_main.loop is not asyncio.get_running_loop():
             self._to_main = Mailbox(asyncio.get_running_loop())
         return asyncio.run_coroutine_threadsafe(self._hold(coroutine), self._loop)
@@ -123,9 +128,9 @@ class HandlerLoop:
                 return False
         return True
 
-    def cancel(self, running: concurrent.futures.Future[None]) -> None:
-        """Cancel what `start` began, unless the loop has gone already."""
-        if not self._loop.is_closed():
+    def cancel(self, running: Running) -> None:
+        """Cancel what `start` began, once, unless the loop has gone already."""
+        if not self._loop.is_closed() and not (isinstance(running, asyncio.Task) and running.cancelling()):
             running.cancel()
 
     def stop(self, timeout_seconds: float) -> bool:

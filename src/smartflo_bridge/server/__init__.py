@@ -3,7 +3,6 @@
 import os
 
 # The library reads these when it is imported, and this comes first. Its own limits would let a stranger make us hold a
-# request of 1 MiB, or a message in 4096 fragments (of an agent; a caller's are counted in `connection`); reliability,
-# section 8. Whoever sets them himself is left alone.
-for _name, _limit in (("MAX_LINE_LENGTH", 4096), ("MAX_NUM_HEADERS", 64), ("MAX_FRAGMENTS", 256)):
+# request of 1 MiB; reliability, section 8. Whoever sets them himself is left alone.
+for _name, _limit in (("MAX_LINE_LENGTH", 4096), ("MAX_NUM_HEADERS", 64)):
     os.environ.setdefault(f"WEBSOCKETS_{_name}", str(_limit))

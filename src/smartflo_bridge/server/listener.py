@@ -213,8 +213,7 @@ async def open_listener(
         compression=None,  # base64 of mu-law hardly compresses, and each connection would cost three times the memory
         server_header=None,
         open_timeout=config.open_seconds,
-        ping_interval=config.ping_seconds,
-        ping_timeout=None,  # whether the platform answers pings is unknown: the connection judges who has answered one
+        ping_interval=None,  # the connection's own business: whether the platform answers pings is unknown
         close_timeout=CLOSE_SECONDS,
         max_size=MAX_MESSAGE_BYTES,
         write_limit=WRITE_LIMIT_BYTES,

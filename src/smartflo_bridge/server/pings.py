@@ -5,6 +5,7 @@ says will do, not the pong alone, which may be behind all the audio that a narro
 """
 
 import asyncio
+import secrets
 from collections.abc import Callable
 
 from smartflo_bridge.calls.patience import Patience
@@ -19,26 +20,52 @@ class Pings:
 
     Args:
         ping_seconds: between pings of ours; after twice as much silence a peer that has answered one is gone.
+        ask: sends a ping with these bytes. The library's own keepalive would be a task for each connection, and would keep
+            every ping that is never answered.
         cut: ends the connection.
     """
 
-    def __init__(self, ping_seconds: float, cut: Callable[[], object]) -> None:
+    __slots__ = (
+        "_allowance",
+        "_ask",
+        "_cut",
+        "_heard_at",
+        "_loop",
+        "_patience",
+        "_ping_seconds",
+        "_pinged_at",
+        "_timer",
+        "_word",
+    )
+
+    def __init__(self, ping_seconds: float, ask: Callable[[bytes], object], cut: Callable[[], object]) -> None:
         self._loop = asyncio.get_running_loop()
-        self._silence_seconds = 2 * ping_seconds
+        self._ping_seconds = ping_seconds
+        self._ask = ask
         self._cut = cut
+        self._word = secrets.token_bytes(4)  # nobody else says it: a pong that nobody asked for is no answer
+        self._timer: asyncio.TimerHandle | None = None
         self._heard_at = 0.0
         self._pinged_at = 0.0
         self._allowance = Allowance(PINGS_PER_SECOND, PING_BURST, own_pace=0)
         self._patience: Patience | None = None  # once the peer has answered a ping
 
+    def begin(self) -> None:
+        """Ping from now on."""
+        self._timer = self._loop.call_later(self._ping_seconds, self._ping)
+
+    def _ping(self) -> None:
+        self._ask(self._word)
+        self.begin()
+
     def hear(self) -> None:
         """Note that anything at all has come."""
         self._heard_at = self._loop.time()
 
-    def take_pong(self) -> None:
-        """Note that the peer has answered a ping: from now on it is known to be able to."""
-        if self._patience is None:
-            self._bear(self._silence_seconds)
+    def take_pong(self, data: bytes) -> None:
+        """Note that the peer has answered a ping of ours: from now on it is known to be able to."""
+        if data == self._word and self._patience is None:
+            self._bear(2 * self._ping_seconds)
 
     def may_ping(self) -> bool:
         """Count a ping of the peer's; return False if there are more than anybody needs."""
@@ -48,6 +75,8 @@ class Pings:
 
     def close(self) -> None:
         """Wait for nothing more."""
+        if self._timer is not None:
+            self._timer.cancel()
         if self._patience is not None:
             self._patience.cancel()
 
@@ -55,7 +84,7 @@ class Pings:
         self._patience = Patience(seconds, self._judge)
 
     def _judge(self) -> None:
-        left = self._heard_at + self._silence_seconds - self._loop.time()
+        left = self._heard_at + 2 * self._ping_seconds - self._loop.time()
         if left > 0:
             self._bear(left)
         else:

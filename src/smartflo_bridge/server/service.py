@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from smartflo_bridge.agents.lookup import Agent
+from smartflo_bridge.agents.lookup import Agent, network_of
 from smartflo_bridge.calls.actor import run_call
 from smartflo_bridge.calls.home import Handler, HandlerLoop
 from smartflo_bridge.calls.registry import Registry
@@ -31,8 +31,9 @@ from smartflo_bridge.server.access import Access, refuse_exposure
 from smartflo_bridge.server.collector import set_collector
 from smartflo_bridge.server.connection import CLOSE_SECONDS
 from smartflo_bridge.server.entrance import open_entrance
-from smartflo_bridge.server.files import allow_files, files_needed
+from smartflo_bridge.server.files import allow_files, files_needed, watch_files
 from smartflo_bridge.server.listener import Listener, open_listener
+from smartflo_bridge.server.loop_errors import LoopErrors
 from smartflo_bridge.server.notify import fed_watchdog, notify
 from smartflo_bridge.server.sockets import inherited_socket, listening_socket
 from smartflo_bridge.server.stalls import StallFinder, WatchedLoop
@@ -109,7 +110,8 @@ async def run_service(config: Config, config_dir: Path, handler: Handler | None 
     """Serve until a signal asks to stop, and then until the drain is over. For `handler` see `serving`."""
     set_collector()
     allow_files(files_needed(config))
-    with fed_watchdog():  # also while we drain: a loop that turns is not to be killed
+    asyncio.get_running_loop().set_exception_handler(LoopErrors())
+    with _doing([watch_files()]), fed_watchdog():  # also while we drain: a loop that turns is not to be killed
         async with serving(config, config_dir, handler) as service:
             service.requests.listen_to_signals(service.certificate, service.tell_vitals)
             notify("READY=1")
@@ -123,7 +125,7 @@ async def serving(config: Config, config_dir: Path, handler: Handler | None = No
     Raises:
         ConfigError: something in the configuration cannot work here.
     """
-    agent = Agent(config.agent, config_dir) if config.agent and handler is None else None
+    agent = _agent_of(config, config_dir) if handler is None else None
     is_built_in = handler is None and config.handler in BUILT_IN  # as it is with an agent
     chosen = handler or (agent.open() if agent else find_handler(config.handler))
     registry = Registry(config.max_calls)
@@ -191,6 +193,11 @@ async def serving(config: Config, config_dir: Path, handler: Handler | None = No
                 failures=counts(failures),
             )
         )
+
+
+def _agent_of(config: Config, config_dir: Path) -> Agent | None:
+    """Return what answers calls in the place of a handler, if that is configured."""
+    return Agent(config.agent, config_dir, network_of(fast_frames=config.fast_frames)) if config.agent else None
 
 
 def _stall_finder(home: HandlerLoop) -> StallFinder:

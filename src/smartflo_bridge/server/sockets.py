@@ -11,12 +11,10 @@ import socket
 from contextlib import suppress
 
 from smartflo_bridge.core.errors import ConfigError
+from smartflo_bridge.wire.sockets import bound
 
 SEND_BUFFER_BYTES = 64 * 1024
 """Reliability, section 8: `so_sndbuf`."""
-
-USER_TIMEOUT_MS = 10_000
-"""How long sent bytes may stay unacknowledged; reliability, section 8: `tcp_user_timeout`."""
 
 KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
 
@@ -77,8 +75,7 @@ def somebody_waits(sock: socket.socket) -> bool:
 def harden(sock: socket.socket) -> None:
     """Set what accepted sockets inherit. A socket that is not TCP has none of it."""
     with suppress(OSError):
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
+        bound(sock, SEND_BUFFER_BYTES)
         # uvloop sets it on every connection, asyncio not where the listener was made without naming TCP: then the second
         # packet of an utterance waits up to 40 ms for the acknowledgement of the first.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
