@@ -5,7 +5,6 @@ import os
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from soaking.daemon import Daemon
 from soaking.judging import Heard, faults_of
 from soaking.mix import Kind, Load, Plan, plans
 from soaking.samples import Sample
-from soaking.trends import Stall, Trend, state_faults, trend
+from soaking.trends import MOST_STARVED_SHARE, Stall, Trend, starved, state_faults, trend
 from soaking.watching import Prober, Sampler, StallWatch, vitals_of
 
 CORES = sorted(os.sched_getaffinity(0))
@@ -31,6 +30,9 @@ IDLE_SECONDS = 2.0
 """For what still ends behind the last call."""
 EXCUSING_SECONDS = 1.0
 """A stall so long can make a call late, so what it met is not judged; a shorter one is only told."""
+FILES_OF_A_CALL = {"bridged": 2.0, "echo": 1.0}
+SLOPES_SECONDS = 1795.0
+"""From half an hour on there must be slopes."""
 WARM_UP_KINDS = (Kind.STOP, Kind.FIN, Kind.BAD_INPUT)
 
 
@@ -56,6 +58,7 @@ class Outcome:
     bad_calls: list[tuple[Heard, list[str]]] = field(default_factory=list)
     discarded: list[tuple[Heard, list[str]]] = field(default_factory=list)
     stalls: list[Stall] = field(default_factory=list)
+    starved: list[Stall] = field(default_factory=list)
     watch_is_first: bool = True
     samples: list[Sample] = field(default_factory=list)
     missed_samples: int = 0
@@ -88,6 +91,8 @@ class Soak:
         try:
             await self._start()
             await self._soak()
+        except* (OSError, RuntimeError, TimeoutError) as broken:  # what was seen until then is told all the same
+            self.outcome.faults += [f"the soak broke off: {error!r}" for error in _all_of(broken)]
         finally:
             self._agents.close()
             for daemon in self._daemons.values():
@@ -105,23 +110,25 @@ class Soak:
             daemon.await_ready()
 
     async def _soak(self) -> None:
-        reading = asyncio.ensure_future(self._read_logs())
-        daemons = list(self._daemons.values())
-        await self._warm_up()
-        self.outcome.start = {daemon.name: await vitals_of(daemon) for daemon in daemons}
+        outcome, daemons = self.outcome, list(self._daemons.values())
         prober, sampler = Prober(daemons), Sampler(daemons)
-        watching = [asyncio.ensure_future(one.run()) for one in (prober, sampler)]
-        began = time.monotonic()
-        await self._keep_calls(plans(self.outcome.load.longest_seconds, self._seed), began + self._seconds)
-        self.outcome.seconds = time.monotonic() - began
-        for task in watching:
-            task.cancel()
-        await self._end_calls()
-        reading.cancel()
-        self.outcome.end = {daemon.name: await vitals_of(daemon) for daemon in daemons}
-        self.outcome.samples, self.outcome.missed_samples = sampler.samples, sampler.missed
-        self.outcome.probes = prober.probes
-        self.outcome.faults += prober.failures
+        outcome.samples, outcome.faults = sampler.samples, prober.failures
+        async with asyncio.TaskGroup() as tasks:
+            reading = tasks.create_task(self._read_logs())
+            await self._warm_up()
+            outcome.start = {daemon.name: await vitals_of(daemon) for daemon in daemons}
+            watching = [tasks.create_task(one.run()) for one in (prober, sampler)]
+            began = time.monotonic()
+            try:
+                await self._keep_calls(plans(outcome.load.longest_seconds, self._seed), began + self._seconds)
+            finally:
+                outcome.seconds = time.monotonic() - began
+                outcome.probes, outcome.missed_samples = prober.probes, sampler.missed
+            for task in watching:
+                task.cancel()
+            await self._end_calls()
+            outcome.end = {daemon.name: await vitals_of(daemon) for daemon in daemons}
+            reading.cancel()
 
     async def _read_logs(self) -> None:
         while True:
@@ -218,21 +225,42 @@ class Soak:
         self.outcome.warnings += daemon.log.warnings
 
     def _conclude(self) -> None:
-        """Judge what only the whole shows, now that it is known when the machine stood still."""
+        """Judge what only the whole shows, now that it is known when the machine stood still, or was not ours."""
         outcome = self.outcome
-        stalls = [stall for stall in outcome.stalls if stall.seconds >= EXCUSING_SECONDS]
+        own = {name: [one for one in outcome.samples if one.daemon == name] for name in outcome.start}
+        outcome.starved = [stall for samples in own.values() for stall in starved(samples)]
+        disturbances = [stall for stall in outcome.stalls if stall.seconds >= EXCUSING_SECONDS] + outcome.starved
         bad = []
         for heard, faults in self._judged:
-            is_excused = any(stall.meets(heard.began_at, heard.ended_at) for stall in stalls)
+            is_excused = any(stall.meets(heard.began_at, heard.ended_at) for stall in disturbances)
             (outcome.discarded if is_excused else outcome.bad_calls).append((heard, faults))
             if not is_excused:
                 bad += [f"{heard.stream_sid}, {heard.daemon}, {Kind[heard.kind].value}: {fault}" for fault in faults]
         outcome.faults = bad + outcome.faults
-        for daemon in outcome.start:
-            outcome.faults += state_faults(daemon, outcome.start[daemon], outcome.end[daemon])
-            own = [one for one in outcome.samples if one.daemon == daemon]
-            with suppress(ZeroDivisionError):
-                found = trend(own, 2.0 if daemon == "bridged" else 1.0)
-                if found is not None:
-                    outcome.trends.append(found)
-                    outcome.faults += found.faults()
+        for daemon, samples in own.items():
+            if daemon in outcome.end:
+                outcome.faults += state_faults(daemon, outcome.start[daemon], outcome.end[daemon])
+            found = trend(samples, FILES_OF_A_CALL[daemon], disturbances)
+            if found is not None:
+                outcome.trends.append(found)
+                outcome.faults += found.faults()
+        outcome.faults += self._what_is_not_worth_much()
+
+    def _what_is_not_worth_much(self) -> list[str]:
+        """Return why this soak does not say what it should: too much of it was disturbed."""
+        outcome, why = self.outcome, []
+        share = sum(stall.seconds for stall in outcome.starved) / max(outcome.seconds, 1.0)
+        if share > MOST_STARVED_SHARE * len(FILES_OF_A_CALL):
+            why.append(f"others had the cores for {share / len(FILES_OF_A_CALL):.0%} of the time: nothing can be said")
+        if outcome.seconds >= SLOPES_SECONDS and len(outcome.trends) < len(outcome.start):
+            why.append("no undisturbed time is long enough for a slope")
+        return why
+
+
+def _all_of(broken: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    """Yield the exceptions of a group, and of the groups in it."""
+    for error in broken.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _all_of(error)
+        else:
+            yield error

@@ -1,6 +1,7 @@
 """What the kernel tells of a process and of the machine, every few seconds."""
 
 import os
+import time
 from pathlib import Path
 
 import msgspec
@@ -21,10 +22,22 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Sample(msgspec.Struct, kw_only=True):
-    """One look at a daemon. `seconds` are of the soak, lags of the last minute, the processor's since the process began."""
+    """One look at a daemon, and at the generator.
+
+    Attributes:
+        seconds: of the soak.
+        at: on the wall clock.
+        cpu_seconds, generator_cpu_seconds: of the processor, since the process began.
+        waited_seconds, generator_waited_seconds: in which the main thread could have run, and others had its core; likewise.
+        tcp_drops: of the whole machine, since it started.
+        vitals: as the daemon told them.
+    """
 
     daemon: str
     seconds: float
+    at: float = 0.0
+    waited_seconds: float = 0.0
+    generator_waited_seconds: float = 0.0
     private_kib: int
     files: int
     threads: int
@@ -39,6 +52,9 @@ def sample(daemon: str, pid: int, seconds: float, vitals: dict[str, float]) -> S
     return Sample(
         daemon=daemon,
         seconds=round(seconds, 1),
+        at=round(time.time(), 1),
+        waited_seconds=waited_seconds(pid),
+        generator_waited_seconds=waited_seconds(os.getpid()),
         private_kib=private_kib(pid),
         files=entries(f"/proc/{pid}/fd"),
         threads=entries(f"/proc/{pid}/task"),
@@ -64,6 +80,14 @@ def cpu_seconds(pid: int) -> float:
     """Return the processor time of all threads of a process."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def waited_seconds(pid: int) -> float:
+    """Return for how long the main thread of a process was kept waiting for a core; 0 where the kernel does not tell."""
+    try:
+        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
+    except FileNotFoundError:
+        return 0.0
 
 
 def tcp_drops() -> int:

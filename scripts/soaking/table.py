@@ -62,7 +62,7 @@ def _calls(outcome: Outcome) -> list[Row]:
         ("failed", f"{len(outcome.bad_calls)}"),
         (
             "discarded",
-            f"{len(outcome.discarded)} that were not as they must be while the machine stood still for a second or more",
+            f"{len(outcome.discarded)} that were not as they must be while the machine stood still, or others had a core",
         ),
         ("slowest end", slowest),
         ("audio", f"{outcome.frames_out:,} frames of 20 ms sent, {outcome.frames_back:,} heard; each checked"),
@@ -72,7 +72,7 @@ def _calls(outcome: Outcome) -> list[Row]:
 
 def _daemon_rows(outcome: Outcome, name: str) -> list[Row]:
     samples = [one for one in outcome.samples if one.daemon == name]
-    rows = [(f"{name}: start, end", _states(outcome.start[name], outcome.end[name]))]
+    rows = [(f"{name}: start, end", _states(outcome.start[name], outcome.end.get(name, {})))]
     if not samples:
         return rows
     first, last = samples[0], samples[-1]
@@ -87,7 +87,7 @@ def _daemon_rows(outcome: Outcome, name: str) -> list[Row]:
         (
             f"{name}: slopes",
             (
-                f"{one.kib_per_hour:+.0f} KiB an hour and {one.files_per_hour:+.2f} files an hour after the first 10 min; "
+                f"{one.kib_per_hour:+.0f} KiB an hour and {one.files_per_hour:+.2f} files an hour in the longest undisturbed time, of {one.seconds / 60:.0f} min; "
                 f"{one.kib_per_1000_calls:+.1f} KiB for 1,000 calls, of {one.calls}"
             ),
         )
@@ -139,6 +139,10 @@ def _machine(outcome: Outcome) -> list[Row]:
     return [
         ("kernel", f"{drops[-1] - drops[0] if drops else 0} TCP drops, of the whole machine"),
         ("stalls", f"{len(stalls)} of more than 0.1 s, the longest {longest:.2f} s, by a watch on each core, {watch}"),
+        (
+            "others had a core",
+            f"{len(outcome.starved)} times between two samples, so that a daemon or the generator was kept waiting for more than a third",
+        ),
         ("samples missed", f"{outcome.missed_samples} of {outcome.missed_samples + len(outcome.samples)}"),
     ]
 

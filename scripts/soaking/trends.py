@@ -1,14 +1,24 @@
-"""Whether something grows: slopes over the samples of a soak, and its end state beside its start state. Pure."""
+"""Whether something grows: slopes over the samples of a soak, and its end state beside its start state. Pure.
+
+And when the samples say nothing, because others had the core: what is late then, and what memory that costs, is not the daemon's doing.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from soaking.samples import Sample
 
 WARM_UP_SECONDS = 600.0
 """Left out of slopes: until then memory grows to what the load needs."""
-LEAST_SECONDS = 1800.0
-"""A shorter soak has no slopes that say anything."""
+LEAST_SECONDS = 1190.0
+"""What is looked at, at least: the rest of half an hour. Less has no slopes that say anything."""
+CALM_SECONDS = 60.0
+"""After others had the core, until it is as before."""
+STARVED_SHARE = 0.35
+"""Of a time between two samples, in which a main thread waited for its core. Two daemons that share one wait for 0.1 to 0.15."""
+MOST_STARVED_SHARE = 0.25
+"""Of a soak; beyond, nothing it says is worth much."""
 MAX_KIB_PER_HOUR = 1024.0
 MAX_KIB_PER_1000_CALLS = 50.0
 """Goal G3."""
@@ -19,7 +29,7 @@ SAME = ("calls", "connections", "tasks", "threads", "files")
 
 @dataclass(frozen=True)
 class Stall:
-    """The machine stood still, between two times on the wall clock."""
+    """The machine stood still, or others had the core, from a time on the wall clock on."""
 
     began_at: float
     seconds: float
@@ -64,21 +74,46 @@ class Trend:
         return faults
 
 
-def trend(samples: Sequence[Sample], per_call_files: float) -> Trend | None:
-    """Return the trend of one daemon's samples; None if they cover too little.
+def starved(samples: Sequence[Sample]) -> list[Stall]:
+    """Return the times between samples of one daemon in which it, or the generator, was mostly kept waiting for its core."""
+    found = []
+    for before, after in pairwise(samples):
+        seconds = after.seconds - before.seconds
+        waited = max(
+            after.waited_seconds - before.waited_seconds,
+            after.generator_waited_seconds - before.generator_waited_seconds,
+        )
+        if waited > STARVED_SHARE * seconds:
+            found.append(Stall(before.at, seconds))
+    return found
+
+
+def calm_stretch(samples: Sequence[Sample], stalls: Sequence[Stall]) -> list[Sample]:
+    """Return the longest run of samples without a disturbance: after the warm-up, and a while after each stall."""
+    stretches: list[list[Sample]] = [[]]
+    for one in samples:
+        if any(stall.meets(one.at - CALM_SECONDS, one.at) for stall in stalls):
+            stretches.append([])
+        elif one.seconds >= WARM_UP_SECONDS:
+            stretches[-1].append(one)
+    return max(stretches, key=len)
+
+
+def trend(samples: Sequence[Sample], per_call_files: float, stalls: Sequence[Stall] = ()) -> Trend | None:
+    """Return the trend of one daemon's samples; None if they cover too little that was not disturbed.
 
     Files are counted beyond those of the live connections, or each more call at the end would be a leak.
     """
-    if not samples or samples[-1].seconds < LEAST_SECONDS:
+    calm = calm_stretch(samples, stalls)
+    if not calm or calm[-1].seconds - calm[0].seconds < LEAST_SECONDS:
         return None
-    late = [one for one in samples if one.seconds >= WARM_UP_SECONDS]
-    beyond = [(one.seconds, one.files - per_call_files * one.vitals["connections"]) for one in late]
+    beyond = [(one.seconds, one.files - per_call_files * one.vitals["connections"]) for one in calm]
     return Trend(
-        daemon=late[0].daemon,
-        kib_per_hour=slope_per_hour([(one.seconds, one.private_kib) for one in late]),
+        daemon=calm[0].daemon,
+        kib_per_hour=slope_per_hour([(one.seconds, one.private_kib) for one in calm]),
         files_per_hour=slope_per_hour(beyond),
-        calls=round(late[-1].vitals["calls_served"] - late[0].vitals["calls_served"]),
-        seconds=late[-1].seconds - late[0].seconds,
+        calls=round(calm[-1].vitals["calls_served"] - calm[0].vitals["calls_served"]),
+        seconds=calm[-1].seconds - calm[0].seconds,
     )
 
 

@@ -20,6 +20,7 @@ def outcome() -> Outcome:
     made.slowest = {Kind.STOP: 0.25}
     made.discarded = [(Heard(stream_sid="MZ1", daemon="echo", kind="STOP"), ["its end took 9 s"])]
     made.stalls = [Stall(10.0, 1.5)]
+    made.starved = [Stall(20.0, 5.0)]
     made.start, made.end = {"echo": STATE}, {"echo": STATE | {"tasks": 4.0}}
     made.samples = [
         Sample(
@@ -55,9 +56,13 @@ def outcome() -> Outcome:
         ("echo: processor", "25% of a core"),
         ("echo: lag, ms", "p50 1.0, p99 36.0, max 30.0"),
         ("echo: memory", "first 20.0, in the middle 21.0, last 21.0, most 21.0"),
-        ("echo: slopes", "+100 KiB an hour and +0.00 files an hour after the first 10 min; +100.0 KiB for 1,000 calls"),
+        (
+            "echo: slopes",
+            "+100 KiB an hour and +0.00 files an hour in the longest undisturbed time, of 60 min; +100.0 KiB for 1,000 calls",
+        ),
         ("generator", "50% of its core; 50.00% of 2 chunks left more than 20 ms late, the latest 500 ms"),
         ("kernel", "3595 TCP drops"),
+        ("others had a core", "1 times between two samples"),
         ("stalls", "1 of more than 0.1 s, the longest 1.50 s"),
     ],
 )

@@ -4,10 +4,11 @@ from random import Random
 
 import pytest
 from soaking.samples import Sample
-from soaking.trends import Stall, slope_per_hour, state_faults, trend
+from soaking.trends import Stall, slope_per_hour, starved, state_faults, trend
 
 HOUR = 3600.0
-CALLS_PER_HOUR = 3600.0
+NOON = 1_700_000_000.0
+"""On the wall clock, when the samples begin."""
 
 
 def samples(
@@ -29,6 +30,9 @@ def samples(
             Sample(
                 daemon="bridged",
                 seconds=at,
+                at=NOON + at,
+                waited_seconds=at * 0.15,
+                generator_waited_seconds=at * 0.1,
                 private_kib=round(grown + chance.uniform(-noise_kib, noise_kib)),
                 files=15 + 2 * connections + round(files_per_hour * at / HOUR),
                 threads=3,
@@ -89,9 +93,49 @@ def test_a_leak_of_files():
 
 def test_too_short_for_a_slope():
     """Below half an hour nothing is said; from then on it is."""
-    assert trend(samples(9999.0, seconds=1795.0), 2.0) is None
-    assert trend(samples(9999.0, seconds=1800.0), 2.0) is not None
+    assert trend(samples(9999.0, seconds=1780.0), 2.0) is None
+    assert trend(samples(9999.0, seconds=1795.0), 2.0) is not None
     assert trend([], 2.0) is None
+
+
+def with_a_step(at: float, kib: int) -> list[Sample]:
+    """Return samples whose memory goes up at once and stays there, as that of a daemon does which had to wait for its core."""
+    found = samples()
+    for one in found:
+        one.private_kib += kib * (one.seconds >= at)
+    return found
+
+
+def test_a_disturbance_is_no_leak():
+    """What memory it cost is left out with it; without it, the same samples are a leak."""
+    found = with_a_step(1000.0, 20_000)
+    assert len(faults(found)) == 2
+    calm = trend(found, 2.0, [Stall(NOON + 950, 60.0)])
+    assert calm is not None
+    assert calm.seconds == HOUR - 1075  # a minute after it, to the next sample
+    assert calm.faults() == []
+
+
+def test_a_leak_beside_a_disturbance():
+    """It is found in the time that was not disturbed."""
+    calm = trend(samples(2048.0), 2.0, [Stall(NOON + 950, 60.0)])
+    assert calm is not None
+    assert calm.kib_per_hour == pytest.approx(2048, rel=0.1)
+
+
+def test_too_much_disturbed():
+    """Where no undisturbed time is long enough, there is no slope."""
+    assert trend(samples(), 2.0, [Stall(NOON + at, 5.0) for at in (1000.0, 2000.0, 3000.0)]) is None
+
+
+@pytest.mark.parametrize("name", ["waited_seconds", "generator_waited_seconds"])
+def test_others_have_a_core(name):
+    """A daemon or the generator that waits for more than a third of the time says nothing; sharing a core is no such wait."""
+    found = samples(seconds=60.0)
+    assert starved(found) == []
+    for one in found[6:]:
+        setattr(one, name, getattr(one, name) + 1.8)
+    assert starved(found) == [Stall(NOON + 30.0, 5.0)]
 
 
 def test_the_end_is_as_the_start():

@@ -15,7 +15,7 @@ from smartflo_bridge.server.loop_lag import LoopLag
 
 
 def vitals(registry: Registry, lag: LoopLag, home: HandlerLoop) -> str:
-    """Return the line. `objects` are those that Python's collector tracks, lags are of the last minute."""
+    """Return the line. `objects` are those that Python's collector tracks but for the frozen ones, lags are of the last minute."""
     loops = [asyncio.get_running_loop()] + ([home.thread[0]] if home.thread is not None else [])
     return line(
         "vitals",
