@@ -143,6 +143,7 @@ class FakeUltravox(Played):
 
     def __init__(self, speech: bytes, **more: Any) -> None:
         super().__init__(speech, **more)
+        livekit_events()  # to be had before a loop runs, which would stand still for it
         self.asked: StartCall | None = None
         self.address = "wss://voice.example.com/calls/1/server_web_socket"
 

@@ -1,7 +1,9 @@
 """The inbox: one order for everything that happens to a call, and one wake-up for what comes together."""
 
 import asyncio
+import itertools
 import threading
+import time
 from functools import partial
 
 from calls.support import arrival
@@ -186,3 +188,24 @@ def test_many_calls_cost_one_wake_up():
         assert (made, len(wakes)) == (list(range(100)), 1)
 
     asyncio.run(main())
+
+
+@virtual
+async def test_a_loop_that_is_busy_is_woken_once_in_a_pause(monkeypatch):
+    """The first post wakes it at once; those within the pause share a wake-up, in order; after a rest it is at once again."""
+    loop, made, wakes = asyncio.get_running_loop(), [], []
+    wake = loop.call_soon_threadsafe
+    monkeypatch.setattr(loop, "call_soon_threadsafe", lambda *args: wakes.append(loop.time()) or wake(*args))
+    monkeypatch.setattr(time, "monotonic", loop.time)
+    mailbox, began = Mailbox(loop, pause_seconds=0.01), loop.time()
+    for number in range(100):
+        mailbox.post(made.append, number)
+        await asyncio.sleep(0.001)
+    await asyncio.sleep(1)
+    mailbox.post(made.append, 100)
+    await asyncio.sleep(0)
+    assert made == list(range(101))
+    gaps = [after - before for before, after in itertools.pairwise(wakes)]
+    assert wakes[0] == began
+    assert all(0.0099 <= gap <= 0.0121 for gap in gaps[:-1])
+    assert wakes[-1] == loop.time()

@@ -28,6 +28,7 @@ from smartflo_bridge.server.connection import GuardedConnection, WebSocketPeer
 from smartflo_bridge.server.entrance import open_entrance
 from smartflo_bridge.server.listener import open_listener
 from smartflo_bridge.server.sockets import listening_socket
+from smartflo_bridge.wire import connection as wire
 
 LONGEST_BYTES = 16 << 20
 """The longest message of the cases, 9.1.6."""
@@ -47,29 +48,31 @@ class EchoConnection(GuardedConnection):
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
         self.opcodes: deque[Opcode] = deque()  # of the messages in the inbox
-        self._opcode: Opcode | None = None  # of the message that the library is parsing
+        self._is_parsing = False  # the library is
 
     def process_event(self, event: Event) -> None:
-        if not isinstance(event, Frame) or event.opcode not in DATA_OPCODES:
-            super().process_event(event)
-            return
-        self.roads["library"] += 1
-        if event.opcode is not Opcode.CONT:
-            self._opcode = event.opcode
+        self.roads["library"] += isinstance(event, Frame) and event.opcode in DATA_OPCODES
+        self._is_parsing = True
         super().process_event(event)
-        if event.fin:
-            self._opcode = None
+        self._is_parsing = False
 
-    def _accept(self, message: bytes) -> bool:
-        self.roads["fast"] += self._opcode is None
-        self.opcodes.append(self._opcode or Opcode.TEXT)
-        return super()._accept(message)
+    def accept_text(self, message: bytes) -> bool:
+        self._note(Opcode.TEXT)
+        return super().accept_text(message)
+
+    def accept_binary(self, message: bytes) -> bool:
+        self._note(Opcode.BINARY)
+        return super().accept_binary(message)
+
+    def _note(self, opcode: Opcode) -> None:
+        self.roads["fast"] += not self._is_parsing
+        self.opcodes.append(opcode)
 
 
 async def echo(peer: Peer) -> None:
     """Say everything again, until the connection is gone."""
     assert isinstance(peer, WebSocketPeer)
-    line = peer._connection
+    line = peer.listen.__self__
     assert isinstance(line, EchoConnection)
     inbox = Inbox()
     peer.listen(inbox)
@@ -104,8 +107,8 @@ def lifted_limits() -> Iterator[Counter[str]]:
     with pytest.MonkeyPatch.context() as patch:
         for module in (connection, listener):
             patch.setattr(module, "MAX_MESSAGE_BYTES", LONGEST_BYTES)
-        patch.setattr(connection, "HARD_WRITE_BYTES", ROOM_BYTES)
-        patch.setattr(connection, "MAX_FRAGMENTS", LONGEST_BYTES // SHORTEST_FRAGMENT_BYTES)
+        patch.setattr(wire, "HARD_WRITE_BYTES", ROOM_BYTES)
+        patch.setattr(wire, "MAX_FRAGMENTS", LONGEST_BYTES // SHORTEST_FRAGMENT_BYTES)
         patch.setattr(listener, "GuardedConnection", EchoConnection)
         yield EchoConnection.roads
 

@@ -202,7 +202,7 @@ import signal, time
 real, jump = time.time, [0.0]
 time.time = lambda: real() + jump[0]
 time.time_ns = lambda: int(time.time() * 1e9)
-signal.signal(signal.SIGUSR1, lambda *_: jump.__setitem__(0, jump[0] + 3600))
+signal.signal(signal.SIGWINCH, lambda *_: jump.__setitem__(0, jump[0] + 3600))
 signal.signal(signal.SIGUSR2, lambda *_: jump.__setitem__(0, jump[0] - 7200))
 """
 
@@ -213,7 +213,7 @@ def test_41_the_wall_clock_jumps(tmp_path: Path) -> None:
 
     async def main(daemon: Daemon) -> None:
         async with neighbours(daemon):
-            for number in (signal.SIGUSR1, signal.SIGUSR2):
+            for number in (signal.SIGWINCH, signal.SIGUSR2):
                 daemon.signal(number)
                 await asyncio.sleep(1.0)  # of talk under another time
                 async with counted_call(daemon.url, "own") as call:

@@ -42,7 +42,7 @@ class Delivery:
         self._actor_loop = asyncio.get_running_loop()
         self._max_bytes = round(max_seconds * SAMPLE_RATE_HZ)
         self._ready: deque[HandlerEvent] = deque()
-        self._backlog: deque[HandlerEvent] = deque()
+        self._backlog: list[HandlerEvent] = []  # seldom used: a deque takes 760 bytes while it is empty
         self._backlog_bytes = 0
         self._backlog_events = 0  # that are no audio
         self.is_overfull = False
@@ -99,7 +99,7 @@ class Delivery:
 
     def _refill(self) -> None:
         while self._backlog and len(self._ready) < READY_EVENTS:
-            event = self._backlog.popleft()
+            event = self._backlog.pop(0)
             if isinstance(event, MediaEvent):
                 self._backlog_bytes -= len(event.media.payload)
             else:

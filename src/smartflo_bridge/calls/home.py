@@ -19,6 +19,9 @@ from smartflo_bridge.calls.mailbox import Mailbox
 from smartflo_bridge.core.errors import CallEnded
 from smartflo_bridge.log import line
 
+PAUSE_SECONDS = 0.001
+"""Between two wake-ups of the handlers' thread: with many calls, one is for all that came in a millisecond or two."""
+
 LAST_WORDS_SECONDS = 0.1
 """How long cancelled handlers may take to end when the bridge does."""
 
@@ -47,7 +50,7 @@ class HandlerLoop:
     def __init__(self, loop: asyncio.AbstractEventLoop, thread: threading.Thread | None = None) -> None:
         self._loop = loop
         self._thread = thread
-        self._to_handlers = Mailbox(loop)
+        self._to_handlers = Mailbox(loop, 0.0 if thread is None else PAUSE_SECONDS)
         self._to_main: Mailbox | None = None  # once the main loop has started a handler
         self._tasks: set[asyncio.Task[Any] | None] = set()
         self.failures: Counter[str] = Counter()
@@ -138,6 +141,7 @@ class HandlerLoop:
         if self._thread is None:
             return True
         self.post(self._loop.stop)
+        self._to_handlers.wake()  # nobody comes back to do it: this waits
         self._thread.join(timeout_seconds)
         return not self._thread.is_alive()
 

@@ -6,15 +6,24 @@ before the loop has looked, whichever calls it is for.
 
 import asyncio
 import contextlib
+import time
 from collections import deque
 from collections.abc import Callable
 
 
 class Mailbox:
-    """Many writers, on any thread; one loop that makes the calls, in the order in which they were posted."""
+    """Many writers, on any thread; one loop that makes the calls, in the order in which they were posted.
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    Args:
+        loop: that makes the calls.
+        pause_seconds: between two wake-ups. What is posted soon after one waits so long, on the poster's loop, which must
+            not be one that blocks; what is posted to a loop that has been left alone wakes it at once.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, pause_seconds: float = 0.0) -> None:
         self.loop = loop
+        self._pause_seconds = pause_seconds
+        self._rests_until = 0.0
         self._calls: deque[tuple[Callable[..., object], tuple[object, ...]]] = deque()
         self._wake_is_coming = False
 
@@ -23,10 +32,22 @@ class Mailbox:
         self._calls.append((function, args))
         # The flag is cleared before the calls are looked at, so one that is posted in between is never missed.
         if not self._wake_is_coming:
-            self._wake()
+            self._wake_is_coming = True
+            if time.monotonic() < self._rests_until:
+                self._wake_later()
+            else:
+                self.wake()
 
-    def _wake(self) -> None:
+    def _wake_later(self) -> None:
+        try:
+            asyncio.get_running_loop().call_later(self._pause_seconds, self.wake)
+        except RuntimeError:  # no loop runs here
+            self.wake()
+
+    def wake(self) -> None:
+        """Have what is posted be called now."""
         self._wake_is_coming = True
+        self._rests_until = time.monotonic() + self._pause_seconds
         with contextlib.suppress(RuntimeError):  # the loop is closed: a handler left alone outlived the bridge
             self.loop.call_soon_threadsafe(self._deliver)
 
@@ -39,4 +60,4 @@ class Mailbox:
                 function(*args)
         finally:
             if self._calls and not self._wake_is_coming:
-                self._wake()
+                self.wake()
