@@ -104,6 +104,19 @@ async def test_audio_leaves_on_time_while_messages_keep_coming():
 
 
 @virtual
+async def test_what_a_stall_held_up_reaches_a_handler_that_keeps_up():
+    """Six seconds of audio in one read, thrice what may wait for a slow handler: one that is not slow gets all of it."""
+    dialled = Dialled()
+    dialled.platform.start()
+    await asyncio.sleep(1)
+    for number in range(60):
+        dialled.platform.speak(speech(0.1, number))
+    session = await dialled.hung_up_on()
+    assert session.ledger.inbound_drops == {}
+    assert session.ledger.delivered_bytes == 60 * 800
+
+
+@virtual
 async def test_a_listening_call_makes_a_timer_a_minute():
     """A deadline that only moves away costs nothing: 3000 messages within a minute re-arm nothing."""
     dialled = Dialled()

@@ -9,6 +9,7 @@ import logging
 import math
 from typing import assert_never
 
+from smartflo_bridge.calls.delivery import READY_EVENTS
 from smartflo_bridge.calls.handling import Handling
 from smartflo_bridge.calls.inbox import Inbox, Item
 from smartflo_bridge.calls.patience import Patience
@@ -30,8 +31,9 @@ from smartflo_bridge.core.signals import (
 )
 from smartflo_bridge.log import end_of_call, line
 
-PORTION = 64
-"""Items taken in one turn of the loop: six seconds of the platform's audio, or a handler that asks without waiting."""
+PORTION = READY_EVENTS
+"""Items taken in one turn of the loop; then the handler has its own. After a stall it can so keep up with what is taken: one on
+this loop, such as an agent's leg, loses nothing of what the platform had in store."""
 
 _log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from smartflo_bridge.core.signals import Signal
 Item = bytes | Command | Signal
 
 FULL_ITEMS = 64
-"""Where a connection stops reading: as much as the actor takes in one turn, six seconds at the platform's cadence."""
+"""Where a connection stops reading: six seconds at the platform's cadence."""
 
 
 FULL_BYTES = 128 * 1024
