@@ -121,6 +121,7 @@ def test_24_a_service_that_stops_reading(tmp_path: Path) -> None:
     with_faulty_agent(tmp_path, main, {"deaf": be_deaf})
 
 
+@pytest.mark.quiet  # a quarter of a second in which the flood is not sent is taken for its end
 def test_25_a_service_that_sends_ten_minutes_at_once(tmp_path: Path) -> None:
     """It is not read beyond the queue, the caller is paced, and one `clear` empties all of it at once, three times over."""
     floods = [whisper(f"flood {n}", 60.0) for n in range(3)]

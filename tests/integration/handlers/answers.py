@@ -110,9 +110,11 @@ async def hang_up(call: Call) -> None:
 async def flood(call: Call) -> None:
     """Send a frame and a `clear`, as often as `times` says, as fast as can be."""
     frame = speech("flood", 0.02)
-    for _ in range(int(call.custom_parameters["times"])):
+    for number in range(int(call.custom_parameters["times"])):
         await call.play(frame, encoding="ulaw")
-        await call.interrupt()
+        interrupted = call.interrupt()
+        if number % 100 == 99:  # as many may be unanswered
+            await interrupted
     await listen(call)
 
 
