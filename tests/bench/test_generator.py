@@ -152,6 +152,7 @@ def test_tones_are_believed_as_noise_is(generator: Path) -> None:
     assert troubles(run(generator, spoil, "--smooth")) == {"lost": CALLS, "corrupt": CALLS}
 
 
+@pytest.mark.quiet
 def test_audio_that_was_at_another_rate_is_counted(generator: Path) -> None:
     """Other bytes in other pieces are counted by their number; what is short of it is lost, what is beyond it unexpected."""
 
@@ -206,6 +207,7 @@ def test_the_time_to_a_clear_is_measured(generator: Path) -> None:
     assert 30_000 <= report["clear_us"]["p50"] < 200_000
 
 
+@pytest.mark.quiet
 def test_gaps_and_lateness_are_those_of_the_schedule(generator: Path) -> None:
     """Packets of 20 ms, one of them 100 ms late and the rest in time: one gap a call, and its jitter is the worst."""
 
