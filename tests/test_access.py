@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from smartflo_bridge.config import Config
 from smartflo_bridge.core.errors import ConfigError
-from smartflo_bridge.server.access import MIN_TOKEN_CHARACTERS, Access, Verdict, open_access, refuse_exposure
+from smartflo_bridge.server.access import Access, Verdict, refuse_exposure
+from smartflo_bridge.server.doors import MIN_TOKEN_CHARACTERS, open_doors
 
 TOKEN = "0123456789abcdef"
 OTHER = "fedcba9876543210"
@@ -138,7 +139,7 @@ def opened(directory, content, name="tokens", encoding="utf-8"):
     """Write a token file, and open the access that it gives."""
     (directory / name).write_bytes(content.encode(encoding))
     (directory / name).chmod(0o600)
-    return open_access(Config(token_file=name), directory)
+    return open_doors(Config(token_file=name), directory).access
 
 
 def admits(access, token):
@@ -179,13 +180,13 @@ def test_a_token_may_be_as_short_as_allowed(tmp_path):
 def test_a_file_that_cannot_be_read(tmp_path):
     """The sentence names the key, the file and the reason."""
     with pytest.raises(ConfigError, match=r"^token-file: .*nowhere: No such file or directory$"):
-        open_access(Config(token_file="nowhere"), tmp_path)
+        open_doors(Config(token_file="nowhere"), tmp_path)
     with pytest.raises(ConfigError, match=r"^token-file: .*: Is a directory$"):
-        open_access(Config(token_file="."), tmp_path)
+        open_doors(Config(token_file="."), tmp_path)
     (tmp_path / "tokens").write_bytes(b"\xff" * 20)
     (tmp_path / "tokens").chmod(0o600)
     with pytest.raises(ConfigError, match=r"^token-file: .*tokens: not UTF-8$"):
-        open_access(Config(token_file="tokens"), tmp_path)
+        open_doors(Config(token_file="tokens"), tmp_path)
 
 
 @pytest.mark.parametrize("mode", [0o604, 0o644, 0o602, 0o666])
@@ -195,12 +196,12 @@ def test_a_file_that_everybody_can_read_is_refused(tmp_path, mode):
     file.write_text(TOKEN)
     file.chmod(mode)
     with pytest.raises(ConfigError) as error:
-        open_access(Config(token_file="tokens"), tmp_path)
+        open_doors(Config(token_file="tokens"), tmp_path)
     assert str(error.value) == (
         f"token-file: {file}: every user of this machine may read or change it (mode {mode:o}): chmod 600"
     )
     file.chmod(0o640)
-    assert admits(open_access(Config(token_file="tokens"), tmp_path), TOKEN)
+    assert admits(open_doors(Config(token_file="tokens"), tmp_path).access, TOKEN)
 
 
 def test_credentials_come_first(tmp_path, monkeypatch):
@@ -213,10 +214,10 @@ def test_credentials_come_first(tmp_path, monkeypatch):
     (beside / "only-here").write_text(OTHER)
     (beside / "only-here").chmod(0o600)
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(credentials))
-    assert admits(open_access(Config(token_file="tokens"), beside), TOKEN)
-    assert not admits(open_access(Config(token_file="tokens"), beside), OTHER)
-    assert admits(open_access(Config(token_file="only-here"), beside), OTHER)
-    assert admits(open_access(Config(token_file=str(beside / "tokens")), beside), OTHER)
+    assert admits(open_doors(Config(token_file="tokens"), beside).access, TOKEN)
+    assert not admits(open_doors(Config(token_file="tokens"), beside).access, OTHER)
+    assert admits(open_doors(Config(token_file="only-here"), beside).access, OTHER)
+    assert admits(open_doors(Config(token_file=str(beside / "tokens")), beside).access, OTHER)
 
 
 # --- Being reachable

@@ -43,6 +43,7 @@ class Config(SessionSettings, frozen=True, kw_only=True):
     resolver_path: Annotated[str, Meta(pattern=r"^(/[A-Za-z0-9._~/-]*)?\Z")] = ""
     resolver_token_file: str = ""
     resolver_call_id: str = ""
+    call_id_mismatch: Literal["refuse", "warn"] = "refuse"
     public_url: str = ""
     allow_unauthenticated: bool = False
     refuse_with: Literal["401", "1008"] = "401"

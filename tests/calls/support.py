@@ -117,6 +117,7 @@ class Dialled:
         echoes_marks: bool = True,
         taps: tuple[Tap, ...] = (),
         settings: dict[str, Any] | None = None,
+        bound_to: str | None = None,
         **setup: Any,
     ) -> None:
         self.peer = peer or MemoryPeer()
@@ -134,7 +135,7 @@ class Dialled:
             "clock_ns": clock_ns,
         }
         self.setup = CallSetup(handler=self._serve, registry=self.registry, **made | setup)
-        self.task = asyncio.get_running_loop().create_task(run_call(self.peer, self.setup))
+        self.task = asyncio.get_running_loop().create_task(run_call(self.peer, self.setup, bound_to))
         if starts:
             self.platform.start(**(start or {}))
 

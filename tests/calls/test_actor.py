@@ -196,6 +196,36 @@ async def test_a_stream_that_is_served_already_is_refused(caplog):
 
 
 @virtual
+@pytest.mark.parametrize("refuses", [True, False])
+async def test_another_call_than_that_of_the_token(caplog, refuses):
+    """It is closed with 1008, and its handler never begins; or it is only said, for who wants to see what his platform says."""
+    caplog.set_level("INFO")
+    dialled = Dialled(bound_to="another", refuses_other_calls=refuses)
+    dialled.platform.speak(speech(0.1))
+    said = f"not the call of its token stream_sid={SID} call_sid=1758000000.4242 token_call_id=another"
+    if refuses:
+        session = await dialled.over()
+        assert dialled.peer.closed == (1008, "not the call of its token")
+        assert session.termination is Termination.PROTOCOL_ERROR
+        assert dialled.call is None
+        assert dialled.tap.of(Refused) != []
+        assert dialled.registry.calls_served == 0
+    else:
+        await dialled.begun()
+        assert (await dialled.hung_up_on()).termination is Termination.COMPLETED
+    assert caplog.text.count(said) == 1
+
+
+@virtual
+async def test_the_call_of_the_token(caplog):
+    """It is served, and nothing is said of it."""
+    dialled = Dialled(bound_to="1758000000.4242")
+    await dialled.begun()
+    assert (await dialled.hung_up_on()).termination is Termination.COMPLETED
+    assert "token" not in caplog.text
+
+
+@virtual
 async def test_a_stream_can_be_served_again_when_its_call_is_over():
     """A platform that calls again with the same id is answered."""
     registry = Registry(10)

@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 from integration.daemon import WAIT_SECONDS, Daemon, until, write_secret
+from integration.handlers.answers import speech
 from integration.test_gate import UPGRADE, ask, exchange, talk
 from integration.wire import dialled
 
@@ -167,6 +169,74 @@ def test_another_client_is_answered(daemon: Daemon, arguments: list[str]) -> Non
 
 
 # --- Used once, signed by either secret, of one call
+
+
+@pytest.mark.parametrize("mismatch", ["refuse", "warn"])
+def test_a_token_of_another_call(tmp_path: Path, mismatch: str) -> None:
+    """The stream whose `start` has another id is closed with 1008, or only told of; the one that was asked for is served."""
+
+    async def main(daemon: Daemon) -> None:
+        for number, call_id in enumerate(("c1", "c2")):
+            async with dialled(daemon.url + resolve(daemon, query=f"?callId={call_id}")) as platform:
+                await platform.start()  # as c1
+                if number and mismatch == "refuse":
+                    assert await platform.closed() == (1008, "not the call of its token")
+                else:
+                    await daemon.log.seen("call started ", number + 1)
+                    await platform.stop()
+                    assert await platform.closed() == (1000, "")
+            await until(lambda: daemon.sockets() == 4)
+        await daemon.log.seen("not the call of its token")
+        assert len(daemon.log.find("not the call of its token")) == 1
+
+    expects = ["^not the call of its token .* call_sid=c1 token_call_id=c2$"]
+    with resolving(tmp_path, resolver_call_id="callId", call_id_mismatch=mismatch, expects=expects) as daemon:
+        asyncio.run(main(daemon))
+
+
+def test_secrets_change_without_a_restart(tmp_path: Path) -> None:
+    """After SIGHUP the files count as they are: for static tokens, for who asks, and for who signs. A live call hears nothing of it."""
+    new_token, new_asking, new_secret = "new-static-new-static", "new-asking-new-asking", "n" * 40
+
+    def file(name: str, *secrets: str) -> None:
+        write_secret(tmp_path / name, "".join(f"{secret}\n" for secret in secrets))
+
+    async def renewed(daemon: Daemon) -> None:
+        before = len(daemon.log.find("secrets loaded "))
+        daemon.signal(signal.SIGHUP)
+        await daemon.log.seen("secrets loaded ", before + 1)
+
+    async def main(daemon: Daemon) -> None:
+        async with dialled(f"{daemon.url}/static-static-static") as live:
+            await live.start(role="speak", seed="live", seconds="1")
+            of_old = [await asyncio.to_thread(resolve, daemon) for _ in range(3)]
+            file("stream.token", new_token, "static-static-static")
+            file("asking.token", new_asking, ASKING)
+            file("token.secret", new_secret, SECRET)
+            await renewed(daemon)
+            for rest in (f"/{new_token}", "/static-static-static", of_old[0], await asyncio.to_thread(resolve, daemon)):
+                await talk(daemon, rest)
+            file("token.secret", new_secret)
+            file("stream.token", new_token)
+            file("asking.token", new_asking)
+            await renewed(daemon)
+            for target in ("/vendor-stream/static-static-static", f"/vendor-stream{of_old[1]}", f"/resolve/{ASKING}"):
+                assert (await asyncio.to_thread(ask, daemon.port, target))[0] == 401
+            await talk(daemon, f"/{new_token}")
+            file("asking.token", "short")
+            file("stream.token", ASKING)
+            daemon.signal(signal.SIGHUP)
+            await daemon.log.seen("the secrets in use stay in use ")
+            await talk(daemon, f"/{new_token}")
+            assert (await asyncio.to_thread(ask, daemon.port, f"/vendor-stream/{ASKING}"))[0] == 401
+            assert await live.audio(8000) == speech("live", 1)
+            await live.stop()
+            assert await live.closed() == (1000, "")
+
+    file("stream.token", "static-static-static")
+    said = '^the secrets in use stay in use reason="resolver-token-file: .* holds one token a line, each of at least 16 characters"$'
+    with resolving(tmp_path, token_file="stream.token", expects=[said]) as daemon:
+        asyncio.run(main(daemon))
 
 
 def test_a_token_is_used_once_across_bridges(tmp_path: Path) -> None:

@@ -164,7 +164,7 @@ def test_asking_twice(tmp_path: Path, stage: str, signals: tuple[signal.Signals,
 
 
 def test_a_hangup_of_the_terminal_drops_no_call(tmp_path: Path) -> None:
-    """SIGHUP is what a closed terminal sends, and who wants a reload that does not exist: a live call is heard out."""
+    """SIGHUP is what a closed terminal sends, and who wants a reload of what has no secrets: a live call is heard out."""
 
     async def main(daemon: Daemon) -> None:
         talking = asyncio.create_task(place_call(daemon.url, plan(HangUp(1.5), role="speak", seed="live", seconds="1")))

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from smartflo_bridge.config import Config
 from smartflo_bridge.core.errors import ConfigError
 from smartflo_bridge.server.access import Access
+from smartflo_bridge.server.doors import open_doors
 from smartflo_bridge.server.plain_http import PlainRequest
-from smartflo_bridge.server.resolver import Resolver, open_resolver
+from smartflo_bridge.server.resolver import Resolver
 from smartflo_bridge.server.tokens import CallToken, check_token
 
 SECRET = "s" * 32
@@ -165,7 +166,7 @@ def keys(tmp_path, monkeypatch):
 )
 def test_the_url_is_the_configured_one(keys, tmp_path, public_url, path, expected):
     """With the stream's path where it has none; the newest secret signs."""
-    asked = open_resolver(Config(**(keys | {"public_url": public_url, "path": path})), tmp_path)
+    asked = open_doors(Config(**(keys | {"public_url": public_url, "path": path})), tmp_path).resolver
     url, _, text = json.loads(asked.answer(PlainRequest("GET", f"/resolve/{ASKING}")))["wss_url"].rpartition("/")
     assert url == expected
     assert isinstance(check_token(text, [SECRET.encode()], time.time()), CallToken)
@@ -175,7 +176,7 @@ def test_the_url_is_the_configured_one(keys, tmp_path, public_url, path, expecte
 def test_what_it_needs(keys, tmp_path, key):
     """Without it the daemon does not start, and says which key is missing."""
     with pytest.raises(ConfigError, match=f"^{key.replace('_', '-')}: is needed with resolver-path$"):
-        open_resolver(Config(**(keys | {key: ""})), tmp_path)
+        open_doors(Config(**(keys | {key: ""})), tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -193,16 +194,16 @@ def test_what_it_needs(keys, tmp_path, key):
 def test_what_is_no_public_url(keys, tmp_path, public_url):
     """Another scheme, a query, a password, blanks: the sentence shows one that would do."""
     with pytest.raises(ConfigError, match=r'^public-url: takes a URL such as "wss://voice\.example\.com", not '):
-        open_resolver(Config(**(keys | {"public_url": public_url})), tmp_path)
+        open_doors(Config(**(keys | {"public_url": public_url})), tmp_path)
 
 
 @pytest.mark.parametrize(("path", "resolver_path"), [("/v", "/v"), ("/v", "/v/"), ("/v/stream", "/v"), ("/v", "/")])
 def test_a_path_that_would_hide_the_stream_s(keys, tmp_path, path, resolver_path):
     """No call could come in."""
     with pytest.raises(ConfigError, match=r"^resolver-path: .* would hide path"):
-        open_resolver(Config(**(keys | {"path": path, "resolver_path": resolver_path})), tmp_path)
+        open_doors(Config(**(keys | {"path": path, "resolver_path": resolver_path})), tmp_path)
 
 
 def test_without_a_path_there_is_none(tmp_path):
     """The default."""
-    assert open_resolver(Config(), tmp_path) is None
+    assert open_doors(Config(), tmp_path).resolver is None

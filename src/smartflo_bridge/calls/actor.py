@@ -38,9 +38,15 @@ this loop, such as an agent's leg, loses nothing of what the platform had in sto
 _log = logging.getLogger(__name__)
 
 
-async def run_call(peer: Peer, setup: CallSetup) -> Session:
-    """Serve one connection from its first message until nothing is left of it; return its session, for its accounts."""
-    actor = _Actor(peer, setup)
+async def run_call(peer: Peer, setup: CallSetup, bound_to: str | None = None) -> Session:
+    """Serve one connection from its first message until nothing is left of it; return its session, for its accounts.
+
+    Args:
+        peer: the connection's far end.
+        setup: the bridge's.
+        bound_to: the id of the only call that this connection was let in for; None is any.
+    """
+    actor = _Actor(peer, setup, bound_to)
     forget = setup.registry.watch_drain(lambda: actor.inbox.put(Drained()))
     try:
         await actor.run()
@@ -52,11 +58,12 @@ async def run_call(peer: Peer, setup: CallSetup) -> Session:
 class _Actor:
     """One connection's life. `run` is the whole of it."""
 
-    def __init__(self, peer: Peer, setup: CallSetup) -> None:
+    def __init__(self, peer: Peer, setup: CallSetup, bound_to: str | None) -> None:
         self.session = Session(setup.settings)
         self.inbox = Inbox()
         self._peer = peer
         self._setup = setup
+        self._bound_to = bound_to
         self._clock_ns = setup.clock_ns
         self._taps = setup.open_taps()
         self._began_ns = setup.clock_ns()
@@ -175,9 +182,21 @@ class _Actor:
             self.inbox.put(Undelivered(len(event.media.payload), "refused"))
 
     def _begin(self, start: StartEvent) -> None:
-        """Start the handler; refuse a stream that is being served already."""
+        """Start the handler, unless this is another call than the one that was let in, or a stream that is served already."""
         handling = Handling(start, self._setup, self.session, self.inbox)
         call = handling.call
+        if self._bound_to not in (None, call.call_sid):
+            _log.warning(
+                line(
+                    "not the call of its token",
+                    stream_sid=call.stream_sid,
+                    call_sid=call.call_sid,
+                    token_call_id=self._bound_to,
+                )
+            )
+            if self._setup.refuses_other_calls:
+                self.inbox.put(Refused("not the call of its token"))
+                return
         if not self._setup.registry.add(call):
             _log.info(line("call refused", stream_sid=call.stream_sid, reason="served already"))
             self.inbox.put(Refused("this stream is being served already"))

@@ -22,6 +22,7 @@ class CallSetup:
         inbound_seconds: how much of the caller's audio may wait for a slow handler.
         recent_seconds: how much of it `Call.recent_audio` remembers.
         grace_seconds: how long a handler may go on after the call, and again after being cancelled.
+        refuses_other_calls: whether one whose `start` names another call than its token is closed on.
         open_taps: makes the observers of one call.
         clock_ns: a clock that never goes backwards.
     """
@@ -33,5 +34,6 @@ class CallSetup:
     inbound_seconds: float = 2.0
     recent_seconds: float = 1.0
     grace_seconds: float = 5.0
+    refuses_other_calls: bool = True
     open_taps: Callable[[], Sequence[Tap]] = tuple
     clock_ns: Callable[[], int] = time.monotonic_ns

@@ -10,9 +10,9 @@ from smartflo_bridge.agents.lookup import Agent
 from smartflo_bridge.agents.settings import AgentSettings
 from smartflo_bridge.config import DEFAULT_FILE, Config, load_config
 from smartflo_bridge.handlers.lookup import find_handler
-from smartflo_bridge.server.access import open_access, refuse_exposure
+from smartflo_bridge.server.access import refuse_exposure
+from smartflo_bridge.server.doors import open_doors
 from smartflo_bridge.server.proxies import TrustedProxies
-from smartflo_bridge.server.resolver import open_resolver
 from smartflo_bridge.server.tls import open_certificate
 
 
@@ -22,8 +22,7 @@ def command(file: Path | None) -> None:
     """Check a configuration, the files that it names and its handler, and print every key as it is in force."""
     config = load_config(file)
     folder = (file or DEFAULT_FILE).resolve().parent
-    access = open_access(config, folder)
-    open_resolver(config, folder)
+    access = open_doors(config, folder).access
     open_certificate(config, folder)
     TrustedProxies(config.trusted_proxies)
     refuse_exposure(access, config, config.host)

@@ -12,8 +12,8 @@ import click
 
 from smartflo_bridge.config import DEFAULT_FILE, Config, load_config
 from smartflo_bridge.core.errors import ConfigError
-from smartflo_bridge.credentials import read_secrets
-from smartflo_bridge.server.access import MIN_TOKEN_CHARACTERS, read_signers, token_in
+from smartflo_bridge.server.access import token_in
+from smartflo_bridge.server.doors import read_signers, read_static_tokens
 from smartflo_bridge.server.resolver import stream_url_of
 from smartflo_bridge.server.tokens import NONCE_BYTES, CallToken, Flaw, check_token, sign_token
 from smartflo_bridge.server.used_tokens import used_token_dir, was_used
@@ -71,9 +71,7 @@ def _signed(config: Config, config_dir: Path, call_id: str | None, seconds: floa
 def _judged(text: str, config: Config, config_dir: Path) -> tuple[bool, str]:
     """Return whether the daemon would let a token in, and why in words, which do not repeat it."""
     offered = _token_of(text, config.path)
-    static = (
-        read_secrets("token-file", config.token_file, config_dir, MIN_TOKEN_CHARACTERS) if config.token_file else []
-    )
+    static = read_static_tokens(config, config_dir)
     if offered in static:
         return True, f"a static token, number {static.index(offered) + 1} of {len(static)} in token-file"
     signers = read_signers(config, config_dir)

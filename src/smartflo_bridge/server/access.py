@@ -9,17 +9,12 @@ import time
 from collections.abc import Iterator, Sequence
 from enum import Enum
 from ipaddress import ip_address
-from pathlib import Path
 from urllib.parse import unquote
 
 from smartflo_bridge.config import Config
 from smartflo_bridge.core.errors import ConfigError
-from smartflo_bridge.credentials import read_secrets
-from smartflo_bridge.server.tokens import MIN_SECRET_CHARACTERS, CallToken, Flaw, check_token
+from smartflo_bridge.server.tokens import CallToken, Flaw, check_token
 from smartflo_bridge.server.used_tokens import Use, UsedTokens
-
-MIN_TOKEN_CHARACTERS = 16
-"""Shorter secrets can be guessed by anyone who has found the port."""
 
 
 class Verdict(Enum):
@@ -51,10 +46,14 @@ class Access:
         used_tokens: UsedTokens | None = None,
     ) -> None:
         self._path = path.rstrip("/")
-        self._tokens = [token.encode() for token in tokens]
-        self._signers = [secret.encode() for secret in signers]
         self._leeway_seconds = leeway_seconds
         self._used_tokens = used_tokens
+        self.renew(tokens, signers)
+
+    def renew(self, tokens: Sequence[str], signers: Sequence[str] = ()) -> None:
+        """From now on judge by these; who is in stays."""
+        self._tokens = [token.encode() for token in tokens]
+        self._signers = [secret.encode() for secret in signers]
 
     @property
     def is_open(self) -> bool:
@@ -104,29 +103,6 @@ def pairs_of(query: str) -> Iterator[tuple[str, str]]:
     for pair in query.split("&"):
         name, _, value = pair.partition("=")
         yield name, unquote(value)
-
-
-def open_access(config: Config, config_dir: Path, used_tokens: UsedTokens | None = None) -> Access:
-    """Read the files of tokens and of secrets, and return who may open a stream; without `used_tokens`, none with a call's.
-
-    Raises:
-        ConfigError: a file cannot be read or holds nothing usable.
-    """
-    tokens = (
-        read_secrets("token-file", config.token_file, config_dir, MIN_TOKEN_CHARACTERS) if config.token_file else []
-    )
-    return Access(config.path, tokens, read_signers(config, config_dir), config.token_leeway_seconds, used_tokens)
-
-
-def read_signers(config: Config, config_dir: Path) -> list[str]:
-    """Return the secrets that sign tokens, of which the first signs new ones.
-
-    Raises:
-        ConfigError: their file cannot be read or holds nothing usable.
-    """
-    if not config.token_secret_file:
-        return []
-    return read_secrets("token-secret-file", config.token_secret_file, config_dir, MIN_SECRET_CHARACTERS)
 
 
 def refuse_exposure(access: Access, config: Config, host: str) -> None:

@@ -46,6 +46,7 @@ class GuardedConnection(WireConnection, ServerConnection):
 
     Attributes:
         address: of its other end; None over a Unix socket.
+        bound_to: the id of the only call that its token is for; None is any.
         is_refused: whether it is only let in to be told that it has no valid token.
     """
 
@@ -60,6 +61,7 @@ class GuardedConnection(WireConnection, ServerConnection):
         "_place",
         "_registry",
         "address",
+        "bound_to",
         "is_refused",
     )
 
@@ -79,6 +81,7 @@ class GuardedConnection(WireConnection, ServerConnection):
         self._admission = admission
         self._place: Place | None = None
         self.address: str | None = None
+        self.bound_to: str | None = None
         self._pings = Pings(ping_seconds, self._ping, lambda: self.transport.abort())  # noqa: PLW0108 - not there yet
         self._is_admitted = False
         self._is_lost = False

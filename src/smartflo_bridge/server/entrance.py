@@ -3,6 +3,7 @@
 The service opens it at its start; the listener asks its gate.
 """
 
+import logging
 from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,15 +11,16 @@ from typing import Any
 
 from smartflo_bridge.calls.registry import Registry
 from smartflo_bridge.config import Config
-from smartflo_bridge.server.access import Access, open_access
 from smartflo_bridge.server.admission import Admission
+from smartflo_bridge.server.doors import Doors, open_doors
 from smartflo_bridge.server.listener import Gate
 from smartflo_bridge.server.loop_lag import LoopLag
 from smartflo_bridge.server.proxies import TrustedProxies
-from smartflo_bridge.server.resolver import open_resolver
 from smartflo_bridge.server.status import Status
 from smartflo_bridge.server.tls import Certificate, open_certificate
 from smartflo_bridge.server.used_tokens import UsedTokens, open_used_tokens
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +28,7 @@ class Entrance:
     """What was opened.
 
     Attributes:
-        access: who may come in.
+        doors: what secrets open.
         status: what the daemon tells of itself.
         gate: that decides on each request.
         certificate: that is shown, if the daemon speaks TLS.
@@ -34,7 +36,7 @@ class Entrance:
         used_tokens: remembers the tokens of calls, if any are signed.
     """
 
-    access: Access
+    doors: Doors
     status: Status
     gate: Gate
     certificate: Certificate | None
@@ -48,6 +50,14 @@ class Entrance:
             yield self.used_tokens.keep_small()
         if self.certificate is not None:
             yield self.certificate.watch()
+
+    def renew(self, config: Config, config_dir: Path) -> None:
+        """Take the secrets and the certificate that are in their files now; what cannot be used is an ERROR in the log."""
+        if self.doors.access.is_open and self.certificate is None:
+            _log.info("SIGHUP ignored: a new configuration needs a restart")
+        self.doors.change_locks(config, config_dir)
+        if self.certificate is not None:
+            self.certificate.reload()
 
 
 def open_entrance(config: Config, config_dir: Path, registry: Registry) -> Entrance:
@@ -65,8 +75,7 @@ def open_entrance(config: Config, config_dir: Path, registry: Registry) -> Entra
         shed_seconds=config.shed_lag_seconds,
     )
     used_tokens = open_used_tokens(config)
-    access = open_access(config, config_dir, used_tokens)
+    doors = open_doors(config, config_dir, used_tokens)
     status = Status(registry, lag, admission)
-    resolver = open_resolver(config, config_dir)
-    gate = Gate(access, admission, status, resolver, refuses_after_upgrade=config.refuse_with == "1008")
-    return Entrance(access, status, gate, open_certificate(config, config_dir), lag, used_tokens)
+    gate = Gate(doors.access, admission, status, doors.resolver, refuses_after_upgrade=config.refuse_with == "1008")
+    return Entrance(doors, status, gate, open_certificate(config, config_dir), lag, used_tokens)

@@ -8,10 +8,10 @@ import http
 import logging
 import socket
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.http11 import Request, Response
@@ -43,6 +43,14 @@ ABORT_SECONDS = 1.0
 """How long aborted connections may take to be gone: it is one turn of the loop, and the handlers' last words."""
 
 _log = logging.getLogger(__name__)
+
+
+class Run(Protocol):
+    """Serves one connection until nothing is left of it."""
+
+    def __call__(self, peer: Peer, *, bound_to: str | None) -> Awaitable[object]:
+        """Serve what is at the far end; `bound_to` is the only call that it may be, None any."""
+        ...
 
 
 class Gate:
@@ -81,9 +89,10 @@ class Gate:
         refusal = self._refusal(verdict)
         if refusal is None and not self.admission.admits_call(asyncio.get_running_loop().time()):
             refusal = TRY_AGAIN
-        if refusal is None and isinstance(verdict, CallToken):
+        token = verdict if isinstance(verdict, CallToken) else None
+        if refusal is None and token is not None:
             # Last, so that a request that is refused for another reason can come again with its token.
-            verdict = self._access.use(verdict)
+            verdict = self._access.use(token)
             refusal = self._refusal(verdict)
         is_refused = verdict is Verdict.UNAUTHORISED
         if isinstance(connection, GuardedConnection):
@@ -92,6 +101,7 @@ class Gate:
                 _log.debug(line("stream refused", client=client, why="token" if is_refused else "too many"))
             if refusal is None:
                 connection.is_refused = is_refused
+                connection.bound_to = token.call_id if token else None
                 connection.admit()
         return refusal
 
@@ -172,11 +182,11 @@ async def open_listener(
     gate: Gate,
     config: Config,
     registry: Registry,
-    run: Callable[[Peer], Awaitable[object]],
+    run: Run,
     *,
     tls: ssl.SSLContext | None = None,
 ) -> Listener:
-    """Serve calls on a listening socket; `run` is given the peer of each admitted connection."""
+    """Serve calls on a listening socket; `run` is given each connection that was admitted."""
 
     async def serve_call(connection: ServerConnection) -> None:
         assert isinstance(connection, GuardedConnection)
@@ -188,7 +198,7 @@ async def open_listener(
         task = asyncio.current_task()
         answering.add(task)
         try:
-            await run(peer)
+            await run(peer, bound_to=connection.bound_to)
         finally:
             answering.discard(task)
 

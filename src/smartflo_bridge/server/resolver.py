@@ -8,17 +8,15 @@ import http
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from http import HTTPStatus
-from pathlib import Path
 from urllib.parse import unquote_plus, urlsplit
 
 import msgspec
 
 from smartflo_bridge.config import Config
 from smartflo_bridge.core.errors import ConfigError
-from smartflo_bridge.credentials import read_secrets
-from smartflo_bridge.server.access import MIN_TOKEN_CHARACTERS, Access, Verdict, pairs_of, read_signers
+from smartflo_bridge.server.access import Access, Verdict, pairs_of
 from smartflo_bridge.server.plain_http import PlainRequest
 from smartflo_bridge.server.tokens import MAX_CALL_ID_BYTES, NONCE_BYTES, CallToken, sign_token
 
@@ -60,6 +58,11 @@ class Resolver:
         self._token_seconds = token_seconds
         self._call_id_name = call_id_name
         self.resolved = 0
+
+    def renew(self, tokens: Sequence[str], signer: str) -> None:
+        """From now on let in whoever has one of these tokens, and sign with this secret."""
+        self._access.renew(tokens)
+        self._signer = signer.encode()
 
     def answer(self, request: PlainRequest) -> bytes | HTTPStatus:
         """Return the JSON that answers a request, or the status that refuses it. What else a request says does not matter."""
@@ -111,8 +114,13 @@ def _members(body: bytes) -> Iterator[tuple[str, str]]:
             continue
 
 
-def open_resolver(config: Config, config_dir: Path) -> Resolver | None:
+def open_resolver(config: Config, tokens: Sequence[str], signers: Sequence[str]) -> Resolver | None:
     """Return the resolver that the configuration asks for, or None.
+
+    Args:
+        config: may ask for one.
+        tokens: any of which opens it.
+        signers: the first signs.
 
     Raises:
         ConfigError: a key that it needs is missing or cannot work.
@@ -131,12 +139,11 @@ def open_resolver(config: Config, config_dir: Path) -> Resolver | None:
     if not path or f"{config.path}/".startswith(f"{path}/"):
         msg = f"resolver-path: {config.resolver_path} would hide path, which is {config.path}: choose another"
         raise ConfigError(msg)
-    tokens = read_secrets("resolver-token-file", config.resolver_token_file, config_dir, MIN_TOKEN_CHARACTERS)
     return Resolver(
         path,
         Access(path, tokens),
         stream_url_of(config),
-        signer=read_signers(config, config_dir)[0].encode(),
+        signer=signers[0].encode(),
         token_seconds=config.token_seconds,
         call_id_name=config.resolver_call_id,
     )

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,6 @@ from smartflo_bridge.server.notify import fed_watchdog, notify
 from smartflo_bridge.server.sockets import inherited_socket, listening_socket
 from smartflo_bridge.server.stalls import StallFinder, WatchedLoop
 from smartflo_bridge.server.status import Status, open_probe_port
-from smartflo_bridge.server.tls import Certificate
 from smartflo_bridge.server.vitals import vitals
 
 PARTING_SECONDS = CLOSE_SECONDS + 1
@@ -62,15 +62,16 @@ class StopRequests:
         self.skips_lame_duck = is_interactive
         self.stop.set()
 
-    def listen_to_signals(self, certificate: Certificate | None, tell: Callable[[], None]) -> None:
-        """SIGTERM and SIGINT ask to stop. SIGHUP, which is also a closing terminal's, asks for the newest certificate at most.
+    def listen_to_signals(self, renew: Callable[[], None], tell: Callable[[], None]) -> None:
+        """SIGTERM and SIGINT ask to stop.
 
-        SIGUSR1 asks to `tell` how the daemon is.
+        SIGHUP, which is also a closing terminal's, asks to `renew` what can be without a restart, and SIGUSR1 to `tell` how
+        the daemon is.
         """
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self.request)
         loop.add_signal_handler(signal.SIGINT, lambda: self.request(is_interactive=True))
-        loop.add_signal_handler(signal.SIGHUP, certificate.reload if certificate else _ignore_reload)
+        loop.add_signal_handler(signal.SIGHUP, renew)
         loop.add_signal_handler(signal.SIGUSR1, tell)
 
     async def wait_unless_hurried(self, condition: Awaitable[object], seconds: float) -> None:
@@ -81,10 +82,6 @@ class StopRequests:
             wait.cancel()
 
 
-def _ignore_reload() -> None:
-    _log.info("SIGHUP ignored: a new configuration needs a restart")
-
-
 @dataclass
 class Service:
     """A bridge that serves.
@@ -93,16 +90,16 @@ class Service:
         registry: its live calls.
         port: that calls come in on.
         health_port: for probes.
-        certificate: that it shows, if it speaks TLS.
-        requests: what was asked of it.
+        renew: takes the certificate and the secrets that are in their files now.
         tell_vitals: writes a line of the log that says what it is made of.
+        requests: what was asked of it.
     """
 
     registry: Registry
     port: int
     health_port: int
+    renew: Callable[[], None]
     tell_vitals: Callable[[], None]
-    certificate: Certificate | None = None
     requests: StopRequests = field(default_factory=StopRequests)
 
 
@@ -113,7 +110,7 @@ async def run_service(config: Config, config_dir: Path, handler: Handler | None 
     asyncio.get_running_loop().set_exception_handler(LoopErrors())
     with _doing([watch_files()]), fed_watchdog():  # also while we drain: a loop that turns is not to be killed
         async with serving(config, config_dir, handler) as service:
-            service.requests.listen_to_signals(service.certificate, service.tell_vitals)
+            service.requests.listen_to_signals(service.renew, service.tell_vitals)
             notify("READY=1")
             await service.requests.stop.wait()
 
@@ -132,7 +129,7 @@ async def serving(config: Config, config_dir: Path, handler: Handler | None = No
     entrance = open_entrance(config, config_dir, registry)
     captures = _capture_writer(config)
     recordings = _recording_writer(config)
-    call_sock, health_sock = _open_sockets(config, entrance.access)
+    call_sock, health_sock = _open_sockets(config, entrance.doors.access)
     home = HandlerLoop.main() if is_built_in else HandlerLoop.in_thread()
 
     def open_taps() -> Sequence[Tap]:
@@ -146,19 +143,18 @@ async def serving(config: Config, config_dir: Path, handler: Handler | None = No
         inbound_seconds=config.inbound_seconds,
         recent_seconds=0.0 if is_built_in else config.recent_audio_seconds,  # ours never ask for it
         grace_seconds=config.handler_grace_seconds,
+        refuses_other_calls=config.call_id_mismatch == "refuse",
         open_taps=open_taps,
     )
     tls = entrance.certificate.context if entrance.certificate else None
-    listener = await open_listener(
-        call_sock, entrance.gate, config, registry, lambda peer: run_call(peer, setup), tls=tls
-    )
+    listener = await open_listener(call_sock, entrance.gate, config, registry, partial(run_call, setup=setup), tls=tls)
     probes = await open_probe_port(health_sock)
     service = Service(
         registry,
         call_sock.getsockname()[1],
         health_sock.getsockname()[1],
+        lambda: entrance.renew(config, config_dir),
         lambda: _log.info(vitals(registry, entrance.lag, home)),
-        entrance.certificate,
     )
     _log.info(
         line(
