@@ -252,6 +252,13 @@ class Daemon:
         """Return how many sockets it has open."""
         return sum(name.startswith("socket:") for name in self.open_files())
 
+    async def vitals(self) -> dict[str, float]:
+        """Ask it with SIGUSR1 how it is, and return what it says."""
+        before = len(self.log.find(" vitals "))
+        self.signal(signal.SIGUSR1)
+        said = (await self.log.seen(" vitals ", before + 1))[-1]
+        return {name: float(value) for name, value in pairs(said).items()}
+
     def ended(self, count: int = 1, seconds: float = WAIT_SECONDS) -> list[dict[str, str]]:
         """Return what its end lines say, once there are so many, in their order."""
         return [pairs(text) for text in self.log.wait_for(" call ended ", count, seconds)]

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from integration.daemon import Daemon, Supervisor, on_uvloop, pairs, until
+from integration.daemon import Daemon, Supervisor, on_uvloop, until
 from integration.handlers.answers import speech
 from integration.wire import FOR_EVER, Platform, check_speech, dialled, plan, sid_of
 from smartflo_bridge.server.notify import fed_watchdog
@@ -178,24 +178,16 @@ def test_a_hangup_of_the_terminal_drops_no_call(tmp_path: Path) -> None:
         asyncio.run(main(daemon))
 
 
-async def vitals_of(daemon: Daemon) -> dict[str, float]:
-    """Ask a daemon with SIGUSR1, and return what it says."""
-    before = len(daemon.log.find("vitals "))
-    daemon.signal(signal.SIGUSR1)
-    await until(lambda: len(daemon.log.find("vitals ")) > before)
-    return {name: float(value) for name, value in pairs(daemon.log.find("vitals ")[-1][1]).items()}
-
-
 def test_asked_for_its_vitals(tmp_path: Path) -> None:
     """SIGUSR1 costs no call, and is answered with what there is, on the handlers' thread too: the same again after the call."""
 
     async def main(daemon: Daemon) -> None:
-        idle = await vitals_of(daemon)
+        idle = await daemon.vitals()
         async with dialled(daemon.url) as platform:
             await started(platform, daemon, "speak", seed="live", seconds="1")
-            live = await vitals_of(daemon)
+            live = await daemon.vitals()
         await daemon.log.seen(f"call ended stream_sid={platform.sid} ")
-        after = await vitals_of(daemon)
+        after = await daemon.vitals()
         assert (idle["calls"], live["calls"], after["calls"]) == (0, 1, 0)
         assert (idle["connections"], live["connections"], after["connections"]) == (0, 1, 0)
         assert live["tasks"] >= idle["tasks"] + 2 == after["tasks"] + 2  # the actor, and the handler in its thread
