@@ -432,7 +432,7 @@ def on_uvloop(main: Coroutine[Any, Any, T], seconds: float = 60.0) -> T:
 
 
 @asynccontextmanager
-async def bridge(handler: Handler | None = None, **keys: object) -> AsyncIterator[Service]:
+async def bridge(handler: Handler | None = None, /, **keys: object) -> AsyncIterator[Service]:
     """Serve in this process, on free ports; keys as in `write_config`. It may log nothing above INFO."""
     table = {name.replace("_", "-"): value for name, value in ({**KEYS, **keys}).items()}
     with quiet_log():

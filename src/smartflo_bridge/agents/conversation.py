@@ -135,14 +135,22 @@ class Conversation:
                 self._start(line.keep_alive())
                 self._start(self._read(line, over, open_successor))
                 after: After = await over
-                self._stop_jobs()
+                for job in self._jobs:
+                    job.cancel()
         except HandlerError as error:  # a rate that was only learnt now
             return AgentError(str(error))
         finally:
-            self._line = None
+            self._line = self._tasks = None
             line.retire()
             self._hear_answer()
         return after
+
+    def finish(self) -> bool:
+        """End the line, because the call is over; return False if there is none, or it is ending already."""
+        if self._line is None or self._over.done():
+            return False
+        self._over.set_result(None)
+        return True
 
     async def _read(self, line: Line, over: _Over, open_successor: OpenSuccessor) -> None:
         """Do what the service does, in its order. Waits while the caller's queue is full: then nothing is read."""
@@ -153,7 +161,7 @@ class Conversation:
                     # No name for what came: it would be kept, with its audio, until the service says something more.
                     await self._do_all(await self._next(line), line, over, open_successor)
         except (AgentError, HandlerError) as error:
-            self._end(over, error if isinstance(error, AgentError) else AgentError(str(error)))
+            self._end(over, error.kept() if isinstance(error, AgentError) else AgentError(str(error)))
 
     async def _next(self, line: Line) -> list[LegEvent]:
         asked_at = self._loop.time()
@@ -190,20 +198,7 @@ class Conversation:
             case _:
                 self._obey(event, line, over)
 
-    def _obey(
-        self,
-        event: events.ToolCall
-        | events.HangUpAsked
-        | events.Answer
-        | events.Resumption
-        | events.Ready
-        | events.Failed
-        | events.Transcript
-        | events.Ignored
-        | events.GoAway,
-        line: Line,
-        over: _Over,
-    ) -> None:
+    def _obey(self, event: events.Aside, line: Line, over: _Over) -> None:
         """Do what has nothing to do with speech."""
         match event:
             case events.ToolCall():
@@ -279,10 +274,6 @@ class Conversation:
         job = self._tasks.create_task(coroutine)
         self._jobs.add(job)
         job.add_done_callback(self._jobs.discard)
-
-    def _stop_jobs(self) -> None:
-        for job in self._jobs:
-            job.cancel()
 
     @staticmethod
     def _end(over: _Over, after: After) -> None:

@@ -97,18 +97,7 @@ class Ignored(msgspec.Struct, frozen=True):
     name: str
 
 
-LegEvent = (
-    Ready
-    | Speech
-    | SpeechDone
-    | BargeIn
-    | MarkAsked
-    | Transcript
-    | ToolCall
-    | HangUpAsked
-    | GoAway
-    | Resumption
-    | Answer
-    | Failed
-    | Ignored
-)
+Aside = Ready | Transcript | ToolCall | HangUpAsked | GoAway | Resumption | Answer | Failed | Ignored
+"""What has nothing to do with speech."""
+
+LegEvent = Speech | SpeechDone | BargeIn | MarkAsked | Aside

@@ -70,7 +70,8 @@ class _Leg:
             await asyncio.wait((listening, keeping), return_when=asyncio.FIRST_COMPLETED)
             has_ended = keeping.done()
             listening.cancel()
-            keeping.cancel()
+            if not self._talk.finish():  # a group of tasks that is cancelled is garbage that refers to itself
+                keeping.cancel()
         return keeping.result() if has_ended else None
 
     def summary(self) -> str:
@@ -158,7 +159,7 @@ class _Leg:
                     continue
                 pause = retries.pause_seconds(error, self._loop.time(), plan.chance())
                 if pause is None:
-                    return error
+                    return error.kept()
                 await asyncio.sleep(pause)
             else:
                 self._ready_seconds = self._loop.time() - began

@@ -9,7 +9,6 @@ quality of its own call, and not a key press. One that leaves a thousand of them
 import asyncio
 from collections import deque
 from contextlib import suppress
-from functools import partial
 from typing import Self
 
 from smartflo_bridge.calls.home import HandlerLoop
@@ -38,7 +37,7 @@ class Delivery:
     """
 
     def __init__(self, home: HandlerLoop, max_seconds: float) -> None:
-        self._wake = self._wake_here if home.is_main else partial(home.post, self._wake_here)
+        self._home = home
         self._actor_loop = asyncio.get_running_loop()
         self._max_bytes = round(max_seconds * SAMPLE_RATE_HZ)
         self._ready: deque[HandlerEvent] = deque()
@@ -111,6 +110,13 @@ class Delivery:
         if self._is_waiting:
             self._is_waiting = False
             self._wake()
+
+    def _wake(self) -> None:
+        # Bound to us only while it is on its way: kept, it would keep us until the garbage collector comes.
+        if self._home.is_main:
+            self._wake_here()
+        else:
+            self._home.post(self._wake_here)
 
     # --- The handler's side
 

@@ -14,6 +14,10 @@ GRACE_SECONDS = 0.25
 """For what is in the sockets to be read: a turn of the loop or two, even for hundreds of calls."""
 
 
+def _nothing() -> None:
+    """In the place of what is not to be called any more."""
+
+
 class Patience:
     """Calls a function once, after so many seconds; if it is late itself, a little later still."""
 
@@ -21,13 +25,17 @@ class Patience:
         self._loop = asyncio.get_running_loop()
         self._out = out
         self._due = self._loop.time() + seconds
-        self._timer = self._loop.call_later(seconds, self._ring)
+        self._timer: asyncio.TimerHandle | None = self._loop.call_later(seconds, self._ring)
 
     def cancel(self) -> None:
-        """Do not call it."""
-        self._timer.cancel()
+        """Do not call it, and hold on to nothing: what it calls is often its owner's, and would be garbage only together."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None
+        self._out = _nothing
 
     def _ring(self) -> None:
+        self._timer = None
         if self._loop.time() - self._due > STALL_SECONDS:
             self._timer = self._loop.call_later(GRACE_SECONDS, self._out)
         else:

@@ -4,6 +4,8 @@ Each carries the one sentence that the person who can act on it needs. Library e
 called the library.
 """
 
+from typing import Self
+
 
 class BridgeError(Exception):
     """Anything that goes wrong in the bridge."""
@@ -19,6 +21,11 @@ class HandlerError(BridgeError):
 
 class AgentError(BridgeError):
     """A voice agent at the far end of a leg failed."""
+
+    def kept(self) -> Self:
+        """Return it, to be kept: without the frames that it came through, which hold on to all that they know."""
+        self.__traceback__ = self.__context__ = self.__cause__ = None
+        return self
 
 
 class ConfigError(BridgeError):

@@ -15,6 +15,10 @@ PINGS_PER_SECOND, PING_BURST = 10, 100
 """A peer pings every few seconds. Of a hundred that flood, each would cost the loop 50 ms at a time."""
 
 
+def _nothing(*_: object) -> None:
+    """In the place of a connection that is gone."""
+
+
 class Pings:
     """The account of one connection.
 
@@ -74,11 +78,12 @@ class Pings:
         return self._allowance.take(1, silence_seconds)
 
     def close(self) -> None:
-        """Wait for nothing more."""
+        """Wait for nothing more, and hold on to nothing: the connection is gone, and so are we with its last reference."""
         if self._timer is not None:
             self._timer.cancel()
         if self._patience is not None:
             self._patience.cancel()
+        self._ask = self._cut = _nothing
 
     def _bear(self, seconds: float) -> None:
         self._patience = Patience(seconds, self._judge)

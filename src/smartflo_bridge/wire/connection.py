@@ -170,9 +170,10 @@ class WireConnection(Connection):
         self.loop.call_later(self.close_timeout or 0.0, self.transport.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the clock."""
+        """Forget the clock and the frames."""
         self._stop_clock()
         super().connection_lost(exc)
+        self.frames.close()
 
     async def part(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
         """Close, or cut: `close()` waits for a peer that does not read, whatever its time-out (reliability, F2)."""

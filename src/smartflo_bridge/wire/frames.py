@@ -33,6 +33,11 @@ _MAX_SHORT = 125
 _WIDE = {126: 2, 127: 8}  # how many bytes the length takes, when it is not in the second one
 
 
+def _refuse(_: bytes) -> bool:
+    """In the place of a connection that is gone."""
+    return False
+
+
 class FrameSplitter:
     """The frames of one connection, from the first byte behind the handshake.
 
@@ -121,6 +126,12 @@ class FrameSplitter:
         self._is_off = True
         self._needed = 0
         self.feed()
+
+    def close(self) -> None:
+        """Hold on to nothing: the connection is gone, and so are we with its last reference."""
+        self._is_off = True
+        self._held.clear()
+        self._take_text = self._take_binary = self._pass_on = _refuse
 
     def _split(self, data: bytes) -> None:
         at, end = 0, len(data)
