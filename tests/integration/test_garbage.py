@@ -6,9 +6,10 @@ a second.
 
 import asyncio
 import gc
+import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
@@ -16,6 +17,9 @@ from websockets.asyncio.server import ServerConnection, serve
 from integration.daemon import bridge, on_uvloop, until, url_of
 from integration.wire import Platform, dialled, reset
 from smartflo_bridge import Call
+from smartflo_bridge.agents.connection import dial
+from smartflo_bridge.agents.dialect import Endpoint
+from smartflo_bridge.agents.far_end import DialError
 from smartflo_bridge.server.service import Service
 
 CALLS = 3
@@ -125,5 +129,19 @@ def test_nothing_of_a_bridged_call_is_left(how: str) -> None:
         async with agents() as url, bridge(agent={"kind": "raw", "url": f"{url}/closes"}) as service:
             await place_calls(service, how)
             assert not left_to_the_collector()
+
+    on_uvloop(main())
+
+
+def test_nothing_of_a_refused_connection_is_left() -> None:
+    """A service that stays away is dialled again and again, by every call."""
+
+    async def main() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as sock:
+            url = f"ws://127.0.0.1:{sock.getsockname()[1]}"
+        for _ in range(CALLS):
+            with suppress(DialError):
+                await dial(Endpoint(url), 1.0)
+        assert not left_to_the_collector()
 
     on_uvloop(main())

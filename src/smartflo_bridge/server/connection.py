@@ -55,7 +55,6 @@ class GuardedConnection(WireConnection, ServerConnection):
         "_doorway",
         "_inbox",
         "_is_admitted",
-        "_is_fast",
         "_is_lost",
         "_pings",
         "_place",
@@ -85,7 +84,6 @@ class GuardedConnection(WireConnection, ServerConnection):
         self._pings = Pings(ping_seconds, self._ping, lambda: self.transport.abort())  # noqa: PLW0108 - not there yet
         self._is_admitted = False
         self._is_lost = False
-        self._is_fast = fast_frames
         self._inbox: Inbox | None = None
         self.is_refused = False
 
@@ -182,7 +180,7 @@ class GuardedConnection(WireConnection, ServerConnection):
         """Write a text message, unless the connection is closing; cut one that fails or takes too little."""
         if self.protocol.state is not State.OPEN:
             return
-        if self._is_fast:
+        if self._fast_frames:
             self.transport.write(text_frame(text))
         else:
             try:

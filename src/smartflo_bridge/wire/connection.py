@@ -51,16 +51,18 @@ class WireConnection(Connection):
         fast_frames: False to have the library parse all frames.
 
     Attributes:
-        frames: what comes, behind the handshake.
+        frames: what comes, behind the handshake; from when the connection is made until it is lost.
     """
 
     # The library's own attributes are just so many that Python keeps them without a dict. With ours it would make one, of 1.5 kB.
     __slots__ = (
         "_cut",
+        "_fast_frames",
         "_fragments",
         "_has_too_many",
         "_head_tail",
         "_is_text",
+        "_max_message_bytes",
         "_write_deadline_seconds",
         "frames",
     )
@@ -82,19 +84,22 @@ class WireConnection(Connection):
         self._has_too_many = False
         # The library's deque takes 760 bytes while it is empty, which is nearly always; a list can all that it is asked for.
         self.drain_waiters: Any = []
-        self.frames = FrameSplitter(
-            max_message_bytes,
-            take_text=self.accept_text,
-            take_binary=self.accept_binary,
-            pass_on=self.parse,
-            from_client=self.protocol.side is SERVER,
-            is_off=not fast_frames,
-        )
+        self._max_message_bytes = max_message_bytes
+        self._fast_frames = fast_frames
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin with the handshake."""
         super().connection_made(transport)
         self.recv_messages = _NO_MESSAGES
+        # Not before: uvloop makes a connection that then is refused, and would leave both to the garbage collector.
+        self.frames = FrameSplitter(
+            self._max_message_bytes,
+            take_text=self.accept_text,
+            take_binary=self.accept_binary,
+            pass_on=self.parse,
+            from_client=self.protocol.side is SERVER,
+            is_off=not self._fast_frames,
+        )
 
     # --- In
 
