@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from websockets.frames import Frame, Opcode
 
 from server.dialled_connection import REQUEST, DialledConnection
+from smartflo_bridge.agents import connection as module
 from smartflo_bridge.agents.connection import FULL_MESSAGES
 from smartflo_bridge.agents.far_end import Closed
 from smartflo_bridge.calls.inbox import FULL_ITEMS
@@ -276,6 +277,27 @@ def test_what_a_leg_ignores_is_not_kept():
     assert messages == []
     assert unmasked(written) == ([(0x88, b"\x03\xe8bye")], b"")
     assert farewell == Closed(1000, "bye")
+
+
+def test_long_messages_wait_by_their_bytes(monkeypatch):
+    """A service is not read any more when a few of them wait, and is again when they have been taken."""
+    monkeypatch.setattr(module, "FULL_BYTES", 3 * MAX_MESSAGE_BYTES)
+
+    async def talk():
+        dialled = DialledLeg(fast_frames=True)
+        await dialled.open()
+        piece = SERVICE.frame(b"x" * MAX_MESSAGE_BYTES)
+        for _ in range(2):
+            dialled.feed(piece)
+            assert dialled.transport.is_reading
+        dialled.feed(piece * 2)
+        assert not dialled.transport.is_reading
+        for _ in range(3):
+            await dialled.connection.next_message()
+        assert dialled.transport.is_reading
+        assert len(await dialled.connection.next_message()) == MAX_MESSAGE_BYTES
+
+    asyncio.run(talk())
 
 
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 65535, 65536, 70000])

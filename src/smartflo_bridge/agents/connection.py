@@ -29,7 +29,9 @@ MAX_MESSAGE_BYTES = 1 << 20
 """Of one message of the service: 16 s of PCM16 at 24 kHz as base64. Reliability, section 3."""
 
 FULL_MESSAGES = 16
-"""So many may wait for the leg before the service is not read any more."""
+FULL_BYTES = 1 << 20
+"""So many, or so much, may wait for the leg before the service is not read any more: with the message that was one too many,
+2 MiB."""
 
 WRITE_LIMIT_BYTES = 16 * 1024
 """Above it, sending waits: a second of base64 mu-law. Little, so that speech is dropped here while it is old, not there."""
@@ -60,13 +62,14 @@ class LegConnection(WireConnection, ClientConnection):
     The library's pings count the pong alone, which may be behind all the speech that a leg does not read yet.
     """
 
-    __slots__ = ("_closed", "_is_deaf", "_is_ignored", "_messages", "_pinged_at", "_reader", "_timer")
+    __slots__ = ("_closed", "_is_deaf", "_is_ignored", "_messages", "_pinged_at", "_reader", "_timer", "_waiting_bytes")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - the library's
         super().__init__(
             *args, max_message_bytes=MAX_MESSAGE_BYTES, write_deadline_seconds=WRITE_DEADLINE_SECONDS, **kwargs
         )
         self._messages: list[tuple[bytes, bool]] = []  # and whether it is text; a deque takes 760 bytes
+        self._waiting_bytes = 0
         self._reader: asyncio.Future[None] | None = None
         self._closed: Closed | None = None
         self._is_deaf = False  # too much waits: nothing is read
@@ -117,8 +120,9 @@ class LegConnection(WireConnection, ClientConnection):
         if self._is_ignored:
             return True
         self._messages.append((message, is_text))
+        self._waiting_bytes += len(message)
         self._wake()
-        if len(self._messages) < FULL_MESSAGES:
+        if len(self._messages) < FULL_MESSAGES and self._waiting_bytes < FULL_BYTES:
             return True
         self._is_deaf = True
         self.transport.pause_reading()
@@ -133,6 +137,7 @@ class LegConnection(WireConnection, ClientConnection):
                 self._reader = self.loop.create_future()
                 await self._reader
             message, is_text = self._messages.pop(0)
+            self._waiting_bytes -= len(message)
             if self._is_deaf and not self._messages:
                 self._hear_again()
             try:
@@ -146,6 +151,7 @@ class LegConnection(WireConnection, ClientConnection):
         """Keep no messages: nobody will ask for them. The library goes on with pongs and the close."""
         self._is_ignored = True
         self._messages.clear()
+        self._waiting_bytes = 0
         self.frames.leave()
         if self._is_deaf:
             self._hear_again()
