@@ -13,7 +13,7 @@ from websockets.datastructures import Headers
 from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI
 from websockets.frames import CloseCode
 from websockets.http11 import Response
-from websockets.protocol import Protocol, State
+from websockets.protocol import State
 
 from smartflo_bridge.agents.dialect import Endpoint
 from smartflo_bridge.agents.far_end import Closed, DialError, failure, refusal
@@ -90,11 +90,6 @@ class LegConnection(WireConnection, ClientConnection):
         self.request, self.response = None, _SHAKEN
         self._ping_later(PING_SECONDS)
 
-    def _begin_frames(self) -> None:
-        """Have frames parsed by a parser of their own: the one that has read the response keeps all its headers, 2 kB."""
-        self.protocol.parser = Protocol.parse(self.protocol)
-        next(self.protocol.parser)
-
     # --- In
 
     def data_received(self, data: bytes) -> None:
@@ -104,7 +99,7 @@ class LegConnection(WireConnection, ClientConnection):
             if self.protocol.state is State.CONNECTING:  # a refusal, whose body the library wants
                 self.parse(data)
                 return
-            self._begin_frames()
+            self.begin_frames()
         self._pinged_at = None
         self.frames.feed(data)
 

@@ -114,6 +114,7 @@ class GuardedConnection(WireConnection, ServerConnection):
             inbox.put(self._farewell)
         else:
             self._pings.begin()
+            self.begin_frames()
             self.frames.feed()
 
     def ignore(self) -> None:

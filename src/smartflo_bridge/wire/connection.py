@@ -12,7 +12,7 @@ from typing import Any
 
 from websockets.asyncio.connection import Connection
 from websockets.frames import DATA_OPCODES, CloseCode, Frame, Opcode
-from websockets.protocol import SERVER, Event, State
+from websockets.protocol import SERVER, Event, Protocol, State
 
 from smartflo_bridge.calls.patience import Patience
 from smartflo_bridge.wire.frames import FrameSplitter
@@ -119,6 +119,12 @@ class WireConnection(Connection):
         self._head_tail = seen[1 - len(_END_OF_HEAD) :]  # the end may be cut in two
         self.parse(data[:cut])
         return data[cut:]
+
+    def begin_frames(self) -> None:
+        """Have frames parsed by a parser of their own: the one that has read the handshake keeps all its headers, 2 kB."""
+        if self.protocol.state is State.OPEN and not self.protocol.reader.eof:
+            self.protocol.parser = Protocol.parse(self.protocol)
+            next(self.protocol.parser)
 
     def parse(self, data: bytes) -> bool:
         """Let the library parse, and answer; return False once it will take no more messages."""
