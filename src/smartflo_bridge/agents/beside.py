@@ -66,8 +66,10 @@ class Several:
         """Close all, at the same time."""
         for task in self._reading.values():
             task.cancel()
-        await asyncio.gather(*self._reading.values(), return_exceptions=True)
-        await asyncio.gather(*(connection.close() for connection in self._connections.values()))
+        try:
+            await asyncio.gather(*self._reading.values(), return_exceptions=True)
+        finally:
+            await asyncio.gather(*(connection.close() for connection in self._connections.values()))
 
 
 async def _read(connection: Connection) -> Message | Closed:

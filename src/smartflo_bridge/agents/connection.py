@@ -135,6 +135,9 @@ class LegConnection(WireConnection, ClientConnection):
             self._waiting_bytes -= len(message)
             if self._is_deaf and not self._messages:
                 self._hear_again()
+                await asyncio.sleep(
+                    0
+                )  # a service that says very much in one read has the loop for so much of it at a time
             try:
                 return message.decode() if is_text else message
             except UnicodeDecodeError:

@@ -5,14 +5,14 @@ belong to the call. `leg` keeps the line.
 """
 
 import asyncio
-from collections.abc import Coroutine
 from contextlib import suppress
-from typing import Any, assert_never
+from typing import assert_never
 
 from smartflo_bridge.agents import events
 from smartflo_bridge.agents.events import LegEvent, ToolCall, Transcript
 from smartflo_bridge.agents.far_end import DialError
 from smartflo_bridge.agents.hearing import Hearing
+from smartflo_bridge.agents.jobs import Jobs
 from smartflo_bridge.agents.line import Line
 from smartflo_bridge.agents.plan import LegPlan, facts_of
 from smartflo_bridge.agents.speaking import Heard, Speaking
@@ -69,26 +69,26 @@ class Conversation:
         self._loop = asyncio.get_running_loop()
         self._line: Line | None = None
         self._over: _Over = self._loop.create_future()
-        self._tasks: asyncio.TaskGroup | None = None
-        self._jobs: set[asyncio.Task[None]] = set()
+        self._jobs = Jobs()
         self._answer_timer: asyncio.TimerHandle | None = None
-        self._is_mid_speech = self._hangs_up = False
+        self._is_mid_speech = self._hangs_up = self._owes_answer = False
         self._is_behind = False  # what is still to be read is older than the last interrupt
 
     # --- The call
 
     async def listen(self) -> None:
         """Tell the service what happens on the call, until it is over."""
-        async for event in self._call:
-            match event:
-                case MediaEvent():
-                    for is_speech in self.hearing.hear(event.ulaw):
-                        self._notice(is_speech=is_speech)
-                case DTMFEvent():
-                    if self._line is not None:
-                        self._line.say(self._line.dialect.press(event.digit))
-                case _:
-                    pass
+        with suppress(CallEnded):  # it may be over before all of its events are taken
+            async for event in self._call:
+                match event:
+                    case MediaEvent():
+                        for is_speech in self.hearing.hear(event.ulaw):
+                            self._notice(is_speech=is_speech)
+                    case DTMFEvent():
+                        if self._line is not None:
+                            self._line.say(self._line.dialect.press(event.digit))
+                    case _:
+                        pass
 
     def _notice(self, *, is_speech: bool) -> None:
         """The caller begins to speak, or has ended, as we hear it."""
@@ -98,6 +98,7 @@ class Conversation:
         if line.dialect.wants_speech_edges:
             line.say(line.dialect.notice_speech(is_speech=is_speech))
         if not is_speech:
+            self._owes_answer = True
             self._await_answer()
         elif self._is_ours_to_interrupt(line):
             self._is_behind = self.speaking.is_waiting
@@ -130,19 +131,25 @@ class Conversation:
             self.speaking.expect(line.dialect.speaks)
             line.listen(self.hearing)
             async with asyncio.TaskGroup() as tasks:
-                self._tasks = tasks
-                self._start(line.write())
-                self._start(line.keep_alive())
-                self._start(self._read(line, over, open_successor))
+                self._jobs.begin(tasks)
+                self._jobs.start(line.write())
+                self._jobs.start(line.keep_alive())
+                self._jobs.start(self._read(line, over, open_successor))
                 after: After = await over
-                for job in self._jobs:
-                    job.cancel()
+                self._jobs.stop()
         except HandlerError as error:  # a rate that was only learnt now
             return AgentError(str(error))
+        except asyncio.CancelledError:
+            await _let_go(over)
+            raise
         finally:
-            self._line = self._tasks = None
+            self._line = None
+            self._jobs.forget()
             line.retire()
             self._hear_answer()
+        if self._hangs_up:  # it has said so, whatever became of its line
+            await _let_go(over)
+            return None
         return after
 
     def finish(self) -> bool:
@@ -174,7 +181,7 @@ class Conversation:
     async def _do_all(self, happened: list[LegEvent], line: Line, over: _Over, open_successor: OpenSuccessor) -> None:
         for event in happened:
             if isinstance(event, events.GoAway):
-                self._start(self._succeed(event.seconds, over, open_successor))
+                self._jobs.succeed(self._succeed(event.seconds, over, open_successor))
             else:
                 await self._do(event, line, over)
 
@@ -182,6 +189,7 @@ class Conversation:
         match event:
             case events.Speech():
                 self._is_mid_speech = not self._is_behind
+                self._owes_answer = False
                 if not self._is_behind:
                     await self.speaking.play(event)
             case events.SpeechDone():
@@ -227,7 +235,7 @@ class Conversation:
         """Silence the agent, and let its service know what was heard."""
         self._is_mid_speech = False
         if not self.speaking.is_heard:
-            line.say(line.dialect.tell_cleared(0))
+            line.say(line.dialect.tell_cleared(self.speaking.take_heard_ms()))
             return
         self.barge_ins += 1
 
@@ -247,10 +255,10 @@ class Conversation:
             else:
                 self.speaking.finish()
                 self._end(over, None)
-        elif len(self._jobs) > MAX_TOOL_CALLS:
+        elif self._jobs.tools >= MAX_TOOL_CALLS:
             line.say(line.dialect.tool_result(asked.id, failure("this cannot be called now")))
         else:
-            self._start(self._run_tool(asked, line))
+            self._jobs.use_tool(self._run_tool(asked, line))
 
     async def _run_tool(self, asked: ToolCall, line: Line) -> None:
         result = await self._plan.run_tool(asked, self.facts, lambda: self.speaking.is_heard)
@@ -265,15 +273,8 @@ class Conversation:
             over.set_result(successor)
 
     def _is_quiet(self) -> bool:
-        return not self._is_mid_speech and not self.hearing.is_speech
-
-    # --- Jobs
-
-    def _start(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        assert self._tasks is not None
-        job = self._tasks.create_task(coroutine)
-        self._jobs.add(job)
-        job.add_done_callback(self._jobs.discard)
+        is_talk = self._is_mid_speech or self.hearing.is_speech or self._owes_answer
+        return not is_talk and not self._jobs.tools
 
     @staticmethod
     def _end(over: _Over, after: After) -> None:
@@ -284,6 +285,12 @@ class Conversation:
         if self._answer_timer is not None:
             self._answer_timer.cancel()
             self._answer_timer = None
+
+
+async def _let_go(over: _Over) -> None:
+    """Close the line that was to follow, if there is one."""
+    if over.done() and not over.cancelled() and isinstance(successor := over.result(), Line):
+        await successor.close()
 
 
 def _reach(line: Line, name: str, outcome: MarkOutcome | None) -> None:

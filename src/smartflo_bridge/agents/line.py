@@ -20,6 +20,9 @@ from smartflo_bridge.core.audio import SAMPLE_RATE_HZ, ulaw_to_pcm
 MAX_SAID = 1024
 """Messages, audio apart, that wait for a service which does not read. It is cut for that within seconds anyway."""
 
+MAX_EARLY = 64
+"""Of what a service does before it is ready: a greeting's first pieces, at most."""
+
 MAX_BATCH = 8
 """Messages in one write, at most: a chunk of the platform's makes five of Twilio's."""
 
@@ -122,8 +125,11 @@ class Line:
                         raise DialError(msg, may_retry=True)
                     case Ignored():
                         pass
-                    case _:
+                    case _ if len(self.early) < MAX_EARLY:
                         self.early.append(event)
+                    case _:
+                        msg = "it says too much before it is ready"
+                        raise DialError(msg)
 
     async def close(self) -> None:
         """Say what is said last, and close; within a second."""
@@ -133,7 +139,8 @@ class Line:
                     await self._connection.send(message)
         except TimeoutError:
             pass
-        await self._connection.close()
+        finally:
+            await self._connection.close()
 
     def _batch(self) -> list[Message]:
         """Return what is sent next: what was said, else one piece of the caller's audio, be it several messages."""

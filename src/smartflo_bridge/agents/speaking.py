@@ -94,6 +94,11 @@ class Speaking:
             queued.item = ""
         self._rest_item = ""
 
+    def take_heard_ms(self) -> int:
+        """Return how much was heard since the last interrupt, in ms, and count anew: all of it, for nothing plays any more."""
+        heard, self._items = sum(queued.byte_count for queued in self._items), []
+        return heard // BYTES_PER_MS
+
     async def play(self, speech: Speech) -> None:
         """Queue speech, waiting while the queue is full. What is interrupted meanwhile is dropped.
 

@@ -188,10 +188,12 @@ class WireConnection(Connection):
 
     async def part(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
         """Close, or cut: `close()` waits for a peer that does not read, whatever its time-out (reliability, F2)."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(self.close_timeout):
-                await self.close(code, reason.encode()[:MAX_REASON_BYTES].decode(errors="ignore"))
-        self.transport.abort()
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self.close_timeout):
+                    await self.close(code, reason.encode()[:MAX_REASON_BYTES].decode(errors="ignore"))
+        finally:  # who is cancelled here leaves nobody who would do it
+            self.transport.abort()
 
     def _stop_clock(self) -> None:
         if self._cut is not None:
