@@ -52,6 +52,26 @@ async def taken(delivery):
 
 
 @virtual
+async def test_an_event_that_comes_while_the_reader_lies_down(monkeypatch):
+    """From another thread, between its look at the queue and its sleep: it is taken, and the reader can wait again."""
+    delivery = Delivery(HandlerLoop.main(), 2.0)
+    loop = asyncio.get_running_loop()
+    make = loop.create_future
+
+    def make_meanwhile():
+        monkeypatch.undo()
+        delivery.put(key(1))
+        return make()
+
+    monkeypatch.setattr(loop, "create_future", make_meanwhile)
+    assert name_of(await anext(delivery)) == ("key", 1)
+    waiting = asyncio.ensure_future(anext(delivery))
+    await asyncio.sleep(0)
+    delivery.put(key(2))
+    assert name_of(await waiting) == ("key", 2)
+
+
+@virtual
 async def test_what_fits_is_delivered_in_order():
     """Nothing is dropped that the bounds allow."""
     delivery = Delivery(HandlerLoop.main(), 2.0)

@@ -152,6 +152,27 @@ def test_a_handler_that_blocks_delays_nobody_s_audio(home):
     run_really(main())
 
 
+def test_a_handler_that_reads_on_without_a_pause_learns_the_end(home):
+    """It was busy when the call ended, finds all events there, and then how the call ended."""
+    seen = []
+
+    async def busy(call):
+        async for _ in call:
+            time.sleep(0.2)  # noqa: ASYNC251 - it is what is tested
+        seen.append(call.termination)
+
+    async def main():
+        dialled = dial(busy, home)
+        await dialled.begun()
+        dialled.platform.speak(speech(0.1))
+        await asyncio.sleep(0.05)  # it is busy
+        dialled.platform.stop()
+        await dialled.over()
+
+    run_really(main())
+    assert seen == [Termination.COMPLETED]
+
+
 def test_a_handler_that_blocks_for_good_is_left_alone(home, caplog):
     """Its call ends within twice the grace though its thread does not answer."""
 

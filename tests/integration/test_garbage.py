@@ -6,15 +6,18 @@ a second.
 
 import asyncio
 import gc
+import shutil
 import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
 from integration.daemon import bridge, on_uvloop, until, url_of
+from integration.test_tls import make_certificate
 from integration.wire import Platform, dialled, reset
 from smartflo_bridge import Call
 from smartflo_bridge.agents.connection import dial
@@ -143,5 +146,26 @@ def test_nothing_of_a_refused_connection_is_left() -> None:
             with suppress(DialError):
                 await dial(Endpoint(url), 1.0)
         assert not left_to_the_collector()
+
+    on_uvloop(main())
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
+def test_nothing_of_a_failed_tls_handshake_is_left(tmp_path: Path) -> None:
+    """Probes and scanners of an encrypted port leave nothing either."""
+    cert, key = make_certificate(tmp_path, "first")
+    key.chmod(0o600)
+
+    async def main() -> None:
+        async with bridge(handler="echo", tls_cert_file=str(cert), tls_key_file=str(key)) as service:
+            gc.collect()
+            for said in (b"", b"GET / HTTP/1.1\r\n\r\n", bytes(100)):
+                _, writer = await asyncio.open_connection("127.0.0.1", service.port)
+                writer.write(said)
+                await writer.drain()
+                await asyncio.sleep(0.05)
+                writer.transport.abort()
+            await asyncio.sleep(0.3)
+            assert not left_to_the_collector()
 
     on_uvloop(main())

@@ -10,14 +10,17 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
+from websockets.exceptions import InvalidStatus
 
 from integration.daemon import WAIT_SECONDS, Daemon, Supervisor, run_program, until, write_config, write_secret
 from integration.handlers.answers import speech
 from integration.wire import check_speech, dialled, plan, sid_of
 from smartflo_bridge.core.errors import ConfigError
+from smartflo_bridge.server.listener import MAX_STRANGERS
 from smartflo_bridge.server.sockets import listening_socket
 from smartflo_bridge.simulator.caller import place_call
 from smartflo_bridge.simulator.dialling import CallFailed
@@ -232,6 +235,25 @@ def test_refusing_after_the_upgrade(tmp_path: Path) -> None:
 
     with guarded(tmp_path, refuse_with="1008") as daemon:
         assert ask(daemon.port, "/elsewhere")[0] == 404
+        asyncio.run(main(daemon))
+
+
+def test_strangers_that_are_told_a_close_code_take_no_call_s_place(tmp_path: Path) -> None:
+    """However many come, and stay: those beyond a few are answered 401, and who has a token is served."""
+
+    async def main(daemon: Daemon) -> None:
+        async with AsyncExitStack() as stack:
+            statuses = []
+            for _ in range(MAX_STRANGERS + 20):
+                try:
+                    platform = await stack.enter_async_context(dialled(f"{daemon.url}/wrong-wrong-wrong-wrong"))
+                    platform.connection.transport.pause_reading()  # it answers no close
+                except InvalidStatus as error:
+                    statuses.append(error.response.status_code)
+            assert set(statuses) == {401}
+            await talk(daemon, f"/{OLD_TOKEN}")
+
+    with guarded(tmp_path, refuse_with="1008", max_calls=1, max_new_calls_per_second=1) as daemon:
         asyncio.run(main(daemon))
 
 

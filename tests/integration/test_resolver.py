@@ -281,6 +281,17 @@ def test_a_request_that_is_refused_for_want_of_a_place_can_come_again(tmp_path: 
         asyncio.run(main(daemon))
 
 
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [("", 426), (f"{UPGRADE}Origin: https://a.example\r\n", 403), ("Upgrade: websocket\r\n", 426)],
+)
+def test_a_request_that_is_no_upgrade_can_come_again(daemon: Daemon, headers: str, status: int) -> None:
+    """A proxy that does not pass the upgrade on, somebody with curl: the token is still the call's."""
+    rest = resolve(daemon)
+    assert ask(daemon.port, f"/vendor-stream{rest}", headers)[0] == status
+    asyncio.run(talk(daemon, rest))
+
+
 def test_a_directory_that_is_gone_lets_nobody_in(tmp_path: Path) -> None:
     """503 for each, one line in the log; static tokens go on as ever."""
     write_secret(tmp_path / "stream.token", "static-static-static")

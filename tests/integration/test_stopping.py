@@ -163,6 +163,20 @@ def test_asking_twice(tmp_path: Path, stage: str, signals: tuple[signal.Signals,
         asyncio.run(main(daemon))
 
 
+def test_calls_are_taken_until_the_port_is_shut(tmp_path: Path) -> None:
+    """A load balancer that has not noticed yet sends calls for a while after SIGTERM: they are answered, and heard out."""
+
+    async def main(daemon: Daemon) -> None:
+        daemon.signal(signal.SIGTERM)
+        await daemon.told.seen("^STOPPING=1$")
+        await asyncio.sleep(1.0)  # longer than what counts as a late loop
+        report = await place_call(daemon.url, plan(HangUp(0.5), role="speak", seed="late", seconds="0.2"))
+        check_speech(report, speech("late", 0.2))
+
+    with Daemon(tmp_path, handler="answers:answer", lame_duck_seconds=3, shed_lag_seconds=0.25) as daemon:
+        asyncio.run(main(daemon))
+
+
 def test_a_hangup_of_the_terminal_drops_no_call(tmp_path: Path) -> None:
     """SIGHUP is what a closed terminal sends, and who wants a reload of what has no secrets: a live call is heard out."""
 

@@ -86,9 +86,20 @@ def test_a_token_is_bound_to_the_call(method, query, content_type, body):
     assert resolved(PlainRequest(method, f"/resolve/{ASKING}{query}", content_type, body)).call_id == "1758.42"
 
 
-def test_an_id_that_is_a_number():
-    """In JSON it need not be text."""
-    assert resolved(PlainRequest("POST", f"/resolve/{ASKING}", "", b'{"callId":17}')).call_id == "17"
+@pytest.mark.parametrize("number", ["17", "1758000000.4242", "1758000000.10", "1e3"])
+def test_an_id_that_is_a_number(number):
+    """In JSON it need not be text; it is taken as it is written."""
+    assert (
+        resolved(PlainRequest("POST", f"/resolve/{ASKING}", "", f'{{"callId": {number} }}'.encode())).call_id == number
+    )
+
+
+def test_a_request_without_the_id_is_told_once(caplog):
+    """Else an operator would think that his tokens are bound; a flood of them is one line."""
+    asked = resolver()
+    for _ in range(100):
+        asked.answer(PlainRequest("GET", f"/resolve/{ASKING}?callid=1"))
+    assert caplog.messages == ['a token for any call reason="no call id in the request" so_far=1']
 
 
 @pytest.mark.parametrize(

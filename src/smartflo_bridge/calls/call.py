@@ -259,9 +259,12 @@ class Call:
         self._end_utterance()
 
     def end(self, termination: Termination | None) -> None:
-        """Let nothing more be asked: the call is over. Runs on the handler's loop."""
+        """Let nothing more be asked: the call is over. From any thread: a handler that reads on without a pause is to see it."""
         self.termination = termination
         self._requests.end()
+
+    def tell_end(self) -> None:
+        """Wake who waits for the end. Runs on the handler's loop."""
         if self._parting is not None:
             self._parting.set()
 

@@ -98,12 +98,13 @@ class Delivery:
 
     def _refill(self) -> None:
         while self._backlog and len(self._ready) < READY_EVENTS:
-            event = self._backlog.pop(0)
+            event = self._backlog[0]
+            self._ready.append(event)
+            del self._backlog[0]  # only now: a handler that looks in between is never to find neither
             if isinstance(event, MediaEvent):
                 self._backlog_bytes -= len(event.media.payload)
             else:
                 self._backlog_events -= 1
-            self._ready.append(event)
         self._notify()
 
     def _notify(self) -> None:
@@ -145,6 +146,7 @@ class Delivery:
             # The actor looks at the flag after it has added something: look again, now that the flag is set.
             if self._ready or (self._is_finished and not self._backlog):
                 self._is_waiting = False
+                self._waiter = None
                 continue
             if self._backlog:
                 self._actor_loop.call_soon_threadsafe(self._refill)

@@ -77,7 +77,8 @@ class Handling:
 
     def end(self, termination: Termination | None) -> None:
         """Let the handler know that the call is over."""
-        self._home.post(self.call.end, termination)
+        self.call.end(termination)
+        self._home.post(self.call.tell_end)
         self._delivery.finish()
 
     async def part(self) -> None:

@@ -21,6 +21,7 @@ from smartflo_bridge.core.signals import PeerLost
 from smartflo_bridge.server.admission import Admission, Place
 from smartflo_bridge.server.doorway import Doorway
 from smartflo_bridge.server.pings import Pings
+from smartflo_bridge.server.tokens import CallToken
 from smartflo_bridge.wire.connection import WireConnection
 from smartflo_bridge.wire.frames import text_frame
 
@@ -46,7 +47,7 @@ class GuardedConnection(WireConnection, ServerConnection):
 
     Attributes:
         address: of its other end; None over a Unix socket.
-        bound_to: the id of the only call that its token is for; None is any.
+        token: for a single call, with which it came.
         is_refused: whether it is only let in to be told that it has no valid token.
     """
 
@@ -56,12 +57,13 @@ class GuardedConnection(WireConnection, ServerConnection):
         "_inbox",
         "_is_admitted",
         "_is_lost",
+        "_ping_seconds",
         "_pings",
         "_place",
         "_registry",
         "address",
-        "bound_to",
         "is_refused",
+        "token",
     )
 
     def __init__(
@@ -80,8 +82,8 @@ class GuardedConnection(WireConnection, ServerConnection):
         self._admission = admission
         self._place: Place | None = None
         self.address: str | None = None
-        self.bound_to: str | None = None
-        self._pings = Pings(ping_seconds, self._ping, lambda: self.transport.abort())  # noqa: PLW0108 - not there yet
+        self.token: CallToken | None = None
+        self._ping_seconds = ping_seconds
         self._is_admitted = False
         self._is_lost = False
         self._inbox: Inbox | None = None
@@ -101,6 +103,8 @@ class GuardedConnection(WireConnection, ServerConnection):
             self.address = address[0] if isinstance(address, tuple) else None
         self._place = self._admission.enter(self.address, self.loop.time())
         super().connection_made(transport)
+        # As `frames`, not before: a connection whose TLS fails is never made, and never lost.
+        self._pings = Pings(self._ping_seconds, self._ping, self.transport.abort)
         if self._place is None:
             self.transport.abort()
 

@@ -8,6 +8,7 @@ import http
 import logging
 import socket
 import ssl
+import weakref
 from collections.abc import Awaitable
 from contextlib import suppress
 from functools import partial
@@ -38,6 +39,9 @@ QUEUE_SECONDS = 1.0
 
 TLS_SECONDS = 1.0
 """How long a TLS handshake may take once the port is shut: the library sees nothing of it before it is done."""
+
+MAX_STRANGERS = 64
+"""Connections without a valid token that are let in at once, to be told a close code; more are answered 401 instead."""
 
 ABORT_SECONDS = 1.0
 """How long aborted connections may take to be gone: it is one turn of the loop, and the handlers' last words."""
@@ -78,32 +82,50 @@ class Gate:
         self._status = status
         self._resolver = resolver
         self._refuses_after_upgrade = refuses_after_upgrade
+        self._strangers = weakref.WeakSet[GuardedConnection]()  # let in to be told their close code, and not gone yet
 
-    def __call__(self, connection: ServerConnection, request: Request) -> Response | None:
-        """Return an HTTP answer, or None to go on with the upgrade."""
+    def judge(self, connection: ServerConnection, request: Request) -> Response | None:
+        """Return an HTTP answer to a request, or None to go on with the upgrade. Nothing is used up yet."""
         if request.method != "GET":
             return METHOD_NOT_ALLOWED
         if request.path.partition("?")[0] == HEALTH_PATH:
             return Response(200, "OK", make_headers("application/json", body := self._status.report()), body)
         verdict = self._access.judge(request.path)
         refusal = self._refusal(verdict)
-        if refusal is None and not self.admission.admits_call(asyncio.get_running_loop().time()):
+        assert isinstance(connection, GuardedConnection)
+        if verdict is Verdict.UNAUTHORISED:
+            connection.is_refused = refusal is None
+            self._tell_refusal(connection, "token")
+        elif refusal is None and not self.admission.admits_call(asyncio.get_running_loop().time()):
             refusal = TRY_AGAIN
-        token = verdict if isinstance(verdict, CallToken) else None
-        if refusal is None and token is not None:
-            # Last, so that a request that is refused for another reason can come again with its token.
-            verdict = self._access.use(token)
-            refusal = self._refusal(verdict)
-        is_refused = verdict is Verdict.UNAUTHORISED
-        if isinstance(connection, GuardedConnection):
-            if is_refused or refusal is TRY_AGAIN:
-                client = self.admission.client_of(connection.address, request.headers.get_all("X-Forwarded-For"))
-                _log.debug(line("stream refused", client=client, why="token" if is_refused else "too many"))
-            if refusal is None:
-                connection.is_refused = is_refused
-                connection.bound_to = token.call_id if token else None
-                connection.admit()
+            self._tell_refusal(connection, "too many")
+        connection.token = verdict if isinstance(verdict, CallToken) else None
         return refusal
+
+    def welcome(self, connection: ServerConnection, request: Request, response: Response) -> Response | None:  # noqa: ARG002 - the library's
+        """Use a token up, and count the connection, now that nothing else is wrong with it; return a refusal in its place.
+
+        The library has looked at the request in between. One that is no upgrade can come again with its token.
+        """
+        if response.status_code != http.HTTPStatus.SWITCHING_PROTOCOLS or not isinstance(connection, GuardedConnection):
+            return None
+        if connection.token is not None:
+            verdict = self._access.use(connection.token)
+            refusal = self._refusal(verdict)
+            if verdict is not Verdict.ADMITTED:
+                self._tell_refusal(connection, "token")
+            if refusal is not None:
+                return refusal
+            connection.is_refused = verdict is not Verdict.ADMITTED
+        if not connection.is_refused:
+            connection.admit()
+            return None
+        self._strangers.add(connection)
+        return None
+
+    def _tell_refusal(self, connection: GuardedConnection, why: str) -> None:
+        forwarded = connection.request.headers.get_all("X-Forwarded-For") if connection.request else []
+        _log.debug(line("stream refused", client=self.admission.client_of(connection.address, forwarded), why=why))
 
     def open_doorway(self) -> Doorway:
         """Return where a new connection comes in."""
@@ -113,7 +135,7 @@ class Gate:
         match verdict:
             case Verdict.NOT_FOUND:
                 return answer(http.HTTPStatus.NOT_FOUND)
-            case Verdict.UNAUTHORISED if not self._refuses_after_upgrade:
+            case Verdict.UNAUTHORISED if not self._refuses_after_upgrade or len(self._strangers) >= MAX_STRANGERS:
                 return answer(http.HTTPStatus.UNAUTHORIZED)
             case Verdict.UNKNOWN:
                 return TRY_AGAIN
@@ -198,7 +220,7 @@ async def open_listener(
         task = asyncio.current_task()
         answering.add(task)
         try:
-            await run(peer, bound_to=connection.bound_to)
+            await run(peer, bound_to=connection.token.call_id if connection.token else None)
         finally:
             answering.discard(task)
 
@@ -217,7 +239,8 @@ async def open_listener(
         sock=sock,
         ssl=tls,  # whose handshake has as long as the WebSocket's
         backlog=BACKLOG,
-        process_request=gate,
+        process_request=gate.judge,
+        process_response=gate.welcome,
         create_connection=guarded,
         origins=[None],  # no browser calls us: it always sends an Origin (reliability, F14)
         compression=None,  # base64 of mu-law hardly compresses, and each connection would cost three times the memory

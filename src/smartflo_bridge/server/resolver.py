@@ -5,6 +5,7 @@ here waits, reads or writes.
 """
 
 import http
+import logging
 import os
 import re
 import time
@@ -16,6 +17,7 @@ import msgspec
 
 from smartflo_bridge.config import Config
 from smartflo_bridge.core.errors import ConfigError
+from smartflo_bridge.log import line
 from smartflo_bridge.server.access import Access, Verdict, pairs_of
 from smartflo_bridge.server.plain_http import PlainRequest
 from smartflo_bridge.server.tokens import MAX_CALL_ID_BYTES, NONCE_BYTES, CallToken, sign_token
@@ -23,7 +25,13 @@ from smartflo_bridge.server.tokens import MAX_CALL_ID_BYTES, NONCE_BYTES, CallTo
 _PUBLIC_URL = re.compile(r"wss?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?")
 
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_text = msgspec.json.Decoder(str | int)
+_text = msgspec.json.Decoder(str)
+_NUMBER = re.compile(r"-?[0-9.eE+-]+")
+
+TELL_SECONDS = 10.0
+"""Between two lines in the log about requests that should name a call and do not."""
+
+_log = logging.getLogger(__name__)
 
 
 class Answer(msgspec.Struct):
@@ -58,6 +66,8 @@ class Resolver:
         self._token_seconds = token_seconds
         self._call_id_name = call_id_name
         self.resolved = 0
+        self._unbound = 0
+        self._told_at = -TELL_SECONDS
 
     def renew(self, tokens: Sequence[str], signer: str) -> None:
         """From now on let in whoever has one of these tokens, and sign with this secret."""
@@ -87,7 +97,14 @@ class Resolver:
         if not self._call_id_name:
             return None
         call_id = next((value for name, value in parameters_of(request) if name == self._call_id_name), "")
-        return call_id if 0 < len(call_id.encode(errors="replace")) <= MAX_CALL_ID_BYTES else None
+        if 0 < len(call_id.encode(errors="replace")) <= MAX_CALL_ID_BYTES:
+            return call_id
+        self._unbound += 1
+        now = time.monotonic()
+        if now - self._told_at >= TELL_SECONDS:
+            self._told_at = now
+            _log.warning(line("a token for any call", reason="no call id in the request", so_far=self._unbound))
+        return None
 
 
 def parameters_of(request: PlainRequest) -> Iterator[tuple[str, str]]:
@@ -108,8 +125,12 @@ def _members(body: bytes) -> Iterator[tuple[str, str]]:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):  # all that comes out of it; reliability, F9
         return
     for name, raw in members.items():
+        said = bytes(raw).decode(errors="replace")
+        if _NUMBER.fullmatch(said):  # as it is written: an id such as 1758000000.10 is not to lose its last digit
+            yield name, said
+            continue
         try:
-            yield name, str(_text.decode(raw))
+            yield name, _text.decode(raw)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):  # of another type, and so no id
             continue
 

@@ -168,10 +168,9 @@ async def serving(config: Config, config_dir: Path, handler: Handler | None = No
     )
     finder = _stall_finder(home)
     try:
-        with finder.watching():
+        with finder.watching(), _doing(entrance.chores()):  # while we drain, too: new calls still come
             try:
-                with _doing(entrance.chores()):
-                    yield service
+                yield service
             finally:
                 await _stop(config, service, entrance.status, listener, probes)
     finally:
