@@ -116,3 +116,19 @@ async def test_what_is_read_ahead_is_one_message():
     await asyncio.sleep(1.0)
     assert first.unread_by_bridge >= 8
     await pair.close()
+
+
+@virtual
+async def test_a_close_that_is_given_up_closes_all():
+    """Even before what was being read has ended."""
+    dial = Dialled()
+    pair = await connect_all(dial, PAIR, 1.0, {})
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(pair.recv(), 0.1)
+    closing = asyncio.ensure_future(pair.close())
+    await asyncio.sleep(0)
+    assert not dial.connections[PAIR.url].is_closed
+    closing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    assert all(connection.is_closed for connection in dial.connections.values())

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
+from websockets.utils import accept_key
 
 from smartflo_bridge.agents import connection as module
 from smartflo_bridge.agents.connection import FULL_MESSAGES, dial
@@ -290,6 +291,69 @@ def test_a_service_that_answers_no_pings_is_cut(monkeypatch):
                 connection.transport.abort()
 
     asyncio.run(main())
+
+
+def test_a_close_that_is_given_up_cuts(monkeypatch):
+    """Whoever waits for a service's answer to our close, and is cancelled, leaves no connection behind."""
+    monkeypatch.setattr(module, "CLOSE_SECONDS", 30.0)
+
+    async def main() -> None:
+        async def never_close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            head = await reader.readuntil(b"\r\n\r\n")
+            key = next(line for line in head.decode().split("\r\n") if line.lower().startswith("sec-websocket-key:"))
+            accept = accept_key(key.partition(":")[2].strip()).encode()
+            writer.write(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n")
+            writer.write(b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n")
+            told.set_result(await reader.readexactly(1))
+            with suppress(ConnectionResetError, TimeoutError):
+                await asyncio.wait_for(reader.read(), 2.0)
+                gone.set()
+            writer.transport.abort()
+
+        told: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        gone = asyncio.Event()
+        async with await asyncio.start_server(never_close, "127.0.0.1", 0) as server:
+            line = await dial(Endpoint(f"ws://127.0.0.1:{port_of(server)}/"), 2.0)
+            closing = asyncio.ensure_future(line.close())
+            assert await asyncio.wait_for(told, 2.0) == b"\x88"
+            await asyncio.sleep(0.1)
+            assert not gone.is_set()
+            closing.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await closing
+            await asyncio.wait_for(gone.wait(), 1.0)
+
+    asyncio.run(main())
+
+
+def test_who_says_very_much_at_once_does_not_hold_the_loop():
+    """Thousands of messages in one read: others have their turn in between, and all of it arrives in order."""
+    said = [str(number) for number in range(5000)]
+
+    async def main() -> int:
+        async def talk(connection: ServerConnection) -> None:
+            connection.transport.write(b"".join(bytes((0x81, len(word))) + word.encode() for word in said))
+            await connection.wait_closed()
+
+        async def count() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        turns = 0
+        async with serve(talk, "127.0.0.1", 0) as server:
+            line = await dial(Endpoint(f"ws://127.0.0.1:{port_of(server)}/"), 2.0)
+            assert await line.recv() == said[0]
+            counting = asyncio.ensure_future(count())
+            async with asyncio.timeout(5):
+                assert [await line.recv() for _ in said[1:]] == said[1:]
+            counting.cancel()
+            counted = turns
+            await line.close()
+        return counted
+
+    assert asyncio.run(main()) >= len(said) // FULL_MESSAGES - 1
 
 
 def test_a_request_before_dialling():
