@@ -69,7 +69,7 @@ class EchoConnection(GuardedConnection):
         self.opcodes.append(opcode)
 
 
-async def echo(peer: Peer) -> None:
+async def echo(peer: Peer, *, bound_to: str | None) -> None:
     """Say everything again, until the connection is gone."""
     assert isinstance(peer, WebSocketPeer)
     line = peer.listen.__self__
