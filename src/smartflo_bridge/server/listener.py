@@ -113,7 +113,9 @@ class Gate:
             verdict = self._access.use(connection.token)
             refusal = self._refusal(verdict)
             if verdict is not Verdict.ADMITTED:
-                self._tell_refusal(connection, "token")
+                self._tell_refusal(
+                    connection, "token" if verdict is Verdict.UNAUTHORISED else "nobody knows if it was used"
+                )
             if refusal is not None:
                 return refusal
             connection.is_refused = verdict is not Verdict.ADMITTED
