@@ -63,7 +63,8 @@ class DialledLeg:
         while not items or not isinstance(items[-1], Closed):
             asked = self.connection.next_message()
             try:
-                asked.send(None)
+                while asked.send(None) is None:  # it lets others have their turn
+                    pass
             except StopIteration as done:
                 items.append(done.value)
             else:  # it waits

@@ -126,6 +126,9 @@ class LegConnection(WireConnection, ClientConnection):
     async def next_message(self) -> Message | Closed:
         """Return the next message, or that there will be no more."""
         while True:
+            if self._is_deaf and not self._messages:
+                self._hear_again()
+                await asyncio.sleep(0)  # one that says very much in one read has the loop for so much of it at a time
             while not self._messages:
                 if self._closed is not None:
                     return self._closed
@@ -133,11 +136,6 @@ class LegConnection(WireConnection, ClientConnection):
                 await self._reader
             message, is_text = self._messages.pop(0)
             self._waiting_bytes -= len(message)
-            if self._is_deaf and not self._messages:
-                self._hear_again()
-                await asyncio.sleep(
-                    0
-                )  # a service that says very much in one read has the loop for so much of it at a time
             try:
                 return message.decode() if is_text else message
             except UnicodeDecodeError:
