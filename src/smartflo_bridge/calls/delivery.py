@@ -37,7 +37,7 @@ class Delivery:
     """
 
     def __init__(self, home: HandlerLoop, max_seconds: float) -> None:
-        self._home = home
+        self._post = None if home.is_main else home.post
         self._actor_loop = asyncio.get_running_loop()
         self._max_bytes = round(max_seconds * SAMPLE_RATE_HZ)
         self._ready: deque[HandlerEvent] = deque()
@@ -114,10 +114,10 @@ class Delivery:
 
     def _wake(self) -> None:
         # Bound to us only while it is on its way: kept, it would keep us until the garbage collector comes.
-        if self._home.is_main:
+        if self._post is None:
             self._wake_here()
         else:
-            self._home.post(self._wake_here)
+            self._post(self._wake_here)
 
     # --- The handler's side
 
