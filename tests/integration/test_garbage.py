@@ -8,6 +8,7 @@ import asyncio
 import gc
 import shutil
 import socket
+import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
@@ -136,16 +137,69 @@ def test_nothing_of_a_bridged_call_is_left(how: str) -> None:
     on_uvloop(main())
 
 
-def test_nothing_of_a_refused_connection_is_left() -> None:
-    """A service that stays away is dialled again and again, by every call."""
+@pytest.mark.parametrize("how", ["stop", "fin", "rst"])
+@pytest.mark.parametrize("service_is", ["away", "silent"])
+def test_nothing_of_a_call_is_left_whose_agent_is_dialled_to_the_end(service_is: str, how: str) -> None:
+    """One that refuses connections, which is between two tries, and one that takes them and says nothing."""
 
     async def main() -> None:
         with socket.create_server(("127.0.0.1", 0)) as sock:
             url = f"ws://127.0.0.1:{sock.getsockname()[1]}"
+            if service_is == "away":
+                sock.close()
+            async with bridge(agent={"kind": "raw", "url": url}) as service:
+                await place_calls(service, how)
+                assert not left_to_the_collector()
+
+    on_uvloop(main())
+
+
+@pytest.mark.parametrize(
+    "said", [None, b"", b"hello\r\n\r\n", b"HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n", b"HTTP/1.1 101"]
+)
+def test_nothing_of_a_dial_in_vain_is_left(said: bytes | None) -> None:
+    """A service that does not listen, closes, is something else, wants nobody, or never finishes its answer."""
+    sock = socket.create_server(("127.0.0.1", 0))
+
+    def answer() -> None:
+        for _ in range(CALLS):
+            peer, _ = sock.accept()
+            with peer:
+                peer.sendall(said or b"")
+                while said and peer.recv(4096):
+                    pass
+
+    async def main() -> None:
+        gc.collect()
         for _ in range(CALLS):
             with suppress(DialError):
-                await dial(Endpoint(url), 1.0)
+                await dial(Endpoint(f"ws://127.0.0.1:{sock.getsockname()[1]}"), 0.2)
+        await asyncio.sleep(0.1)
         assert not left_to_the_collector()
+
+    if said is None:
+        sock.shutdown(socket.SHUT_RDWR)
+    else:
+        threading.Thread(target=answer, daemon=True).start()
+    with sock:
+        on_uvloop(main())
+
+
+@pytest.mark.parametrize("port", ["port", "health_port"])
+@pytest.mark.parametrize("said", [b"", b"\0\r\n\r\n", b"GET / HTTP/1.1\r\n", b"GET / HTTP/1.1\r\n\r\n"])
+def test_nothing_of_a_probe_is_left(said: bytes, port: str) -> None:
+    """Two a second for as long as it lives: a load balancer's, and what else comes by."""
+
+    async def main() -> None:
+        async with bridge(handler="echo") as service:
+            gc.collect()
+            for _ in range(CALLS):
+                _, writer = await asyncio.open_connection("127.0.0.1", getattr(service, port))
+                writer.write(said)
+                await asyncio.sleep(0.05)
+                writer.transport.abort()
+            await asyncio.sleep(0.3)
+            assert not left_to_the_collector()
 
     on_uvloop(main())
 

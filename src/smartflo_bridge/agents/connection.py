@@ -10,7 +10,7 @@ from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.datastructures import Headers
-from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 from websockets.frames import CloseCode
 from websockets.http11 import Response
 from websockets.protocol import State
@@ -21,7 +21,7 @@ from smartflo_bridge.agents.message import Message
 from smartflo_bridge.agents.tls import client_tls
 from smartflo_bridge.calls.patience import Patience
 from smartflo_bridge.version import __version__
-from smartflo_bridge.wire.connection import WireConnection
+from smartflo_bridge.wire.connection import WireConnection, forget_frames
 from smartflo_bridge.wire.frames import WHOLE_BINARY, WHOLE_TEXT, masked_frame
 from smartflo_bridge.wire.sockets import bound
 
@@ -95,6 +95,11 @@ class LegConnection(WireConnection, ClientConnection):
     def data_received(self, data: bytes) -> None:
         """Take what has come, the response first."""
         if self.protocol.state is State.CONNECTING:
+            if (
+                self.request is None
+            ):  # who speaks before it is asked is something else, and fails an assertion of the library
+                self.transport.abort()
+                return
             data = self.parse_head(data)
             if self.protocol.state is State.CONNECTING:  # a refusal, whose body the library wants
                 self.parse(data)
@@ -264,7 +269,8 @@ async def dial(endpoint: Endpoint, timeout_seconds: float, *, fast_frames: bool 
             create_connection=partial(LegConnection, fast_frames=fast_frames),  # type: ignore[arg-type]  # it makes one
             **keys,
         )
-    except (InvalidStatus, InvalidHandshake, InvalidURI, TimeoutError, OSError, ValueError) as error:
+    except (ConnectionClosed, InvalidStatus, InvalidHandshake, InvalidURI, TimeoutError, OSError, ValueError) as error:
+        forget_frames(error)
         raise _failure(error) from None
     assert isinstance(connection, LegConnection)
     connection.begin()
@@ -276,6 +282,8 @@ def _failure(error: Exception) -> DialError:
     match error:
         case InvalidStatus(response=response):
             return refusal(response.status_code, response.headers.get("Retry-After", ""))
+        case ConnectionClosed():  # before it could be asked
+            return DialError("it took the connection, and dropped it", may_retry=True)
         case InvalidHandshake():
             return DialError("it is no WebSocket server", may_retry=True)
         case _:

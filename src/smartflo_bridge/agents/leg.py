@@ -126,11 +126,16 @@ class _Leg:
 
     async def _open(self) -> Line | AgentError:
         """Open a line; explain to the caller why it is quiet meanwhile."""
-        async with asyncio.TaskGroup() as tasks:
-            filler = tasks.create_task(self._fill())
-            opened = await self._try()
+        filler = self._loop.create_task(
+            self._fill()
+        )  # in a group that is cancelled, it would be garbage as that one is
+        try:
+            return await self._try()
+        finally:
             filler.cancel()
-        return opened
+            await asyncio.wait((filler,))
+            if not filler.cancelled():
+                filler.result()
 
     async def _fill(self) -> None:
         with suppress(CallEnded):
@@ -160,10 +165,10 @@ class _Leg:
                 pause = retries.pause_seconds(error, self._loop.time(), plan.chance())
                 if pause is None:
                     return error.kept()
-                await asyncio.sleep(pause)
             else:
                 self._ready_seconds = self._loop.time() - began
                 return line
+            await asyncio.sleep(pause)
 
     def _opening(self) -> Opening:
         talk, plan = self._talk, self._plan

@@ -29,6 +29,13 @@ MAX_REASON_BYTES = 123
 _END_OF_HEAD = b"\r\n\r\n"
 
 
+def forget_frames(error: BaseException | None) -> None:
+    """Forget where an error of the library, and each that it came from, was raised: those frames hold the connection, and it them."""
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__
+
+
 class _NoMessages:
     """In the place of the library's queue of messages, which takes 800 bytes: none come that way."""
 
@@ -181,10 +188,12 @@ class WireConnection(Connection):
         self.loop.call_later(self.close_timeout or 0.0, self.transport.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the clock and the frames."""
+        """Forget the clock and the frames, and where in the library its errors came from: that refers to this connection."""
         self._stop_clock()
         super().connection_lost(exc)
         self.frames.close()
+        forget_frames(self.protocol.handshake_exc)
+        forget_frames(self.protocol.parser_exc)
 
     async def part(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
         """Close, or cut: `close()` waits for a peer that does not read, whatever its time-out (reliability, F2)."""
