@@ -19,7 +19,7 @@ from soaking.watching import Prober, Sampler, StallWatch, vitals_of
 
 CORES = sorted(os.sched_getaffinity(0))
 SERVER_CORE, GENERATOR_CORE = CORES[0], CORES[-1]
-MOST_NEW_PER_SECOND = 12.0
+MOST_NEW_PER_SECOND = 20.0
 """While the number of calls is still growing to what it should be. The daemons let in 30 each."""
 TURN_SECONDS = 0.02
 LINE_SECONDS = 3.0
