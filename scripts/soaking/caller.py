@@ -6,6 +6,7 @@ import os
 import socket
 import struct
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import cast
 
@@ -13,6 +14,7 @@ from soaking import messages, wire
 from soaking.judging import Heard
 from soaking.mix import AGENT_KINDS, Kind, Plan
 from soaking.sounds import SILENT_FRAME, Ear, frame
+from soaking.timing import Latency, Pulse
 
 ABORT = struct.pack("ii", 1, 0)
 """SO_LINGER for a close that sends a RST."""
@@ -21,7 +23,6 @@ DROP_ALL = struct.pack("HBBI", 0x06, 0, 0, 0)
 """A filter of one instruction, `return 0`: the kernel throws away what comes for this socket, before it acknowledges it."""
 NARROW_BYTES = 4096
 """Of the receive buffer of a caller that will stop reading."""
-LATE_SECONDS = 0.02
 SILENCE_SECONDS = 1.0
 """Before an end at which nothing may be under way."""
 PATIENCE_SECONDS = 10.0
@@ -36,26 +37,6 @@ FRAME_SECONDS = 0.02
 _LISTENS_ON = {Kind.STOP, Kind.BAD_INPUT, Kind.AGENT_BACK}
 
 
-class Pulse:
-    """How punctual the generator itself is.
-
-    Attributes:
-        chunks: sent by all calls.
-        late: of these, those that left more than 20 ms late.
-        worst_seconds: the latest of all.
-    """
-
-    def __init__(self) -> None:
-        self.chunks = self.late = 0
-        self.worst_seconds = 0.0
-
-    def note(self, seconds: float) -> None:
-        """Note by how much a chunk left late."""
-        self.chunks += 1
-        self.late += seconds > LATE_SECONDS
-        self.worst_seconds = max(self.worst_seconds, seconds)
-
-
 class Caller(asyncio.Protocol):
     """A call.
 
@@ -63,6 +44,7 @@ class Caller(asyncio.Protocol):
         plan: what it is to be.
         daemon: the name of who answers.
         pulse: of the generator.
+        echo: takes how long the echo of each chunk took, of a call that keeps its agent.
         lose_agent: ends the connection of a stream's agent, for good or not.
 
     Attributes:
@@ -71,13 +53,17 @@ class Caller(asyncio.Protocol):
         acted_at: when it did what ends the call, on the wall clock; 0 before.
     """
 
-    def __init__(self, plan: Plan, daemon: str, pulse: Pulse, lose_agent: Callable[[str, bool], bool]) -> None:
+    def __init__(
+        self, plan: Plan, daemon: str, pulse: Pulse, echo: Latency, lose_agent: Callable[[str, bool], bool]
+    ) -> None:
         sid = f"MZ{plan.number:08d}"
         self.plan = plan
         self.heard = Heard(stream_sid=sid, daemon=daemon, kind=plan.kind.name, began_at=time.time())
         self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.acted_at = 0.0
         self._pulse = pulse
+        self._echo = echo
+        self._sent: deque[tuple[int, float]] = deque()  # chunks not heard yet: the number of the next frame, and when
         self._lose_agent = lose_agent
         self._loop = asyncio.get_running_loop()
         self._ear = Ear(plan.number)
@@ -120,12 +106,17 @@ class Caller(asyncio.Protocol):
                 ulaw = messages.audio_of(payload)
                 self.heard.frames_heard += len(ulaw) // len(SILENT_FRAME)
                 self._ear.hear(ulaw)
+                self._note_echo()
             elif opcode == wire.PING:
                 self._say(payload, wire.PONG)
             elif opcode == wire.CLOSE:
                 self._take_close(payload)
         if self._reader.head and not self._is_open:
             self._begin()
+
+    def _note_echo(self) -> None:
+        while self._sent and self._sent[0][0] <= self._ear.next:
+            self._echo.note(self._loop.time() - self._sent.popleft()[1])
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Be done: it is the end that was meant, or `judging` will say that it was not."""
@@ -171,6 +162,8 @@ class Caller(asyncio.Protocol):
             first = self.heard.stamped_sent
             ulaw = b"".join([frame(self.plan.number, first + at) for at in range(frames)])
             self.heard.stamped_sent += frames
+            if self.plan.kind not in AGENT_KINDS:
+                self._sent.append((self.heard.stamped_sent, self._loop.time()))
         self._chunks += 1
         self.heard.frames_sent += frames
         timestamp_ms = round((self._chunks - 1) * frames * FRAME_SECONDS * 1000)

@@ -12,7 +12,7 @@ import msgspec
 import uvloop
 from speed.machine import coming_first
 
-from soaking.mix import CI, HOUR, Load
+from soaking.mix import CI, HOUR, STEADY, Load
 from soaking.run import CORES, Outcome, Soak
 from soaking.table import commit, lines, write
 
@@ -31,6 +31,12 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--calls", type=int, help="at once, instead of the load's")
     parser.add_argument("--per-second", type=float, help="new calls, instead of the load's")
+    parser.add_argument(
+        "--steady",
+        type=int,
+        choices=sorted(frames * 20 for frames in STEADY),
+        help="bridged calls that last as long as the soak, and speak every so many ms: goals G1 (100) and G2 (20)",
+    )
     parser.add_argument("--seed", type=int, default=1, help="of the order and the lengths of calls")
     parser.add_argument("--polite", action="store_true", help="do not come before everybody else on the machine")
     parser.add_argument("--write", action="store_true", help="put the table into docs/reliability.md")
@@ -38,9 +44,9 @@ def arguments() -> argparse.Namespace:
 
 
 def chosen_load(given: argparse.Namespace) -> Load:
-    """Return the load: that of CI for a few minutes, that of the hour for longer."""
-    usual = CI if given.minutes < 10 else HOUR
-    return Load(given.calls or usual.calls, given.per_second or usual.per_second)
+    """Return the load: a steady one if that is asked for, that of CI for a few minutes, that of the hour for longer."""
+    usual = STEADY.get((given.steady or 0) // 20) or (CI if given.minutes < 10 else HOUR)
+    return Load(given.calls or usual.calls, given.per_second or usual.per_second, usual.steady_frames)
 
 
 def keep(folder: Path, outcome: Outcome) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
+from itertools import count
 from random import Random
 
 from soaking.sounds import MAX_CALLS
@@ -37,6 +38,7 @@ AGENT_KINDS = (Kind.AGENT_BACK, Kind.AGENT_GONE)
 BRIDGED_PERCENT = 80
 SHORT_CHUNK_PERCENT = 20
 """Calls that speak every 20 ms; the others as Smartflo does, every 100."""
+FOR_EVER_SECONDS = 86_400.0
 LEAST_SECONDS = 5.0
 LEAST_AGENT_SECONDS = 16.0
 """A call that loses its agent needs time for that, and for what was delayed to be heard."""
@@ -57,10 +59,15 @@ class Plan:
 
 @dataclass(frozen=True)
 class Load:
-    """How many calls there are at any time, and how many begin a second, on average."""
+    """How many calls there are at any time, and how many begin a second, on average.
+
+    Attributes:
+        steady_frames: if not 0, all calls are bridged, last as long as the soak, and speak so many frames of 20 ms at a time.
+    """
 
     calls: int
     per_second: float
+    steady_frames: int = 0
 
     @property
     def longest_seconds(self) -> float:
@@ -72,6 +79,16 @@ CI = Load(calls=100, per_second=5.0)
 """Of three minutes: lengths 5 to 49 s."""
 HOUR = Load(calls=210, per_second=2.0)
 """70 % of the 300 calls of goal G1: lengths 5 to 300 s."""
+
+
+STEADY = {5: Load(calls=300, per_second=0.0, steady_frames=5), 1: Load(calls=100, per_second=0.0, steady_frames=1)}
+"""Goals G1 and G2: ten minutes at the cadence of Smartflo, and of platforms that send every 20 ms."""
+
+
+def steady_plans(chunk_frames: int) -> Iterator[Plan]:
+    """Yield calls to an agent that stop when they are told to."""
+    for number in count():
+        yield Plan(number, Kind.STOP, is_bridged=True, chunk_frames=chunk_frames, seconds=FOR_EVER_SECONDS)
 
 
 def plans(longest_seconds: float, seed: int) -> Iterator[Plan]:

@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from soaking.agent import Agents
-from soaking.caller import Caller, Pulse
+from soaking.caller import Caller
 from soaking.daemon import Daemon
 from soaking.judging import Heard, faults_of
-from soaking.mix import Kind, Load, Plan, plans
-from soaking.samples import Sample
+from soaking.mix import Kind, Load, Plan, plans, steady_plans
+from soaking.samples import Sample, busy_share
+from soaking.timing import Latency, Pulse, goal_faults
 from soaking.trends import MOST_STARVED_SHARE, Stall, Trend, starved, state_faults, trend
 from soaking.watching import Prober, Sampler, StallWatch, vitals_of
 
@@ -45,6 +46,7 @@ class Outcome:
         calls: judged, by kind.
         discarded: calls that were not as they must be, while the machine stood still.
         samples, trends: of the daemons.
+        echoes: how long they took, by daemon.
         start, end: the vitals of each daemon before the first and after the last call.
     """
 
@@ -68,6 +70,7 @@ class Outcome:
     probes: int = 0
     warnings: Counter[str] = field(default_factory=Counter)
     pulse: Pulse = field(default_factory=Pulse)
+    echoes: dict[str, Latency] = field(default_factory=dict)
 
 
 class Soak:
@@ -107,6 +110,7 @@ class Soak:
         agent = f'[agent]\nkind = "raw"\nurl = "ws://127.0.0.1:{self._agents.port}/"\n'
         for is_bridged, name, table in ((True, "bridged", agent), (False, "echo", 'handler = "echo"\n')):
             daemon = self._daemons[is_bridged] = Daemon(name, self._folder, SERVER_CORE, table)
+            self.outcome.echoes[name] = Latency()
             daemon.await_ready()
 
     async def _soak(self) -> None:
@@ -119,8 +123,10 @@ class Soak:
             outcome.start = {daemon.name: await vitals_of(daemon) for daemon in daemons}
             watching = [tasks.create_task(one.run()) for one in (prober, sampler)]
             began = time.monotonic()
+            load = outcome.load
+            mix = steady_plans(load.steady_frames) if load.steady_frames else plans(load.longest_seconds, self._seed)
             try:
-                await self._keep_calls(plans(outcome.load.longest_seconds, self._seed), began + self._seconds)
+                await self._keep_calls(mix, began + self._seconds)
             finally:
                 outcome.seconds = time.monotonic() - began
                 outcome.probes, outcome.missed_samples = prober.probes, sampler.missed
@@ -178,7 +184,8 @@ class Soak:
     async def _serve(self, plan: Plan) -> None:
         """Place a call, and judge it when it is over."""
         daemon = self._daemons[plan.is_bridged]
-        caller = Caller(plan, daemon.name, self.outcome.pulse, self._agents.lose)
+        outcome = self.outcome
+        caller = Caller(plan, daemon.name, outcome.pulse, outcome.echoes[daemon.name], self._agents.lose)
         self._callers.add(caller)
         await caller.place(daemon.port, "/vendor-stream")
         end = await self._end_of(caller, daemon)
@@ -244,6 +251,8 @@ class Soak:
             if found is not None:
                 outcome.trends.append(found)
                 outcome.faults += found.faults()
+        if outcome.load.steady_frames and (bridged := own.get("bridged")):
+            outcome.faults += goal_faults(busy_share(bridged), outcome.echoes["bridged"])
         outcome.faults += self._what_is_not_worth_much()
 
     def _what_is_not_worth_much(self) -> list[str]:

@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -63,6 +64,12 @@ def sample(daemon: str, pid: int, seconds: float, vitals: dict[str, float]) -> S
         tcp_drops=tcp_drops(),
         vitals=vitals,
     )
+
+
+def busy_share(samples: Sequence[Sample]) -> float:
+    """Return how much of a core one daemon took, from the first of its samples to the last."""
+    first, last = samples[0], samples[-1]
+    return (last.cpu_seconds - first.cpu_seconds) / max(last.seconds - first.seconds, 1)
 
 
 def entries(folder: str) -> int:

@@ -10,7 +10,7 @@ from speed.machine import first_line, optimised, packages, processor
 
 from soaking.mix import Kind
 from soaking.run import Outcome
-from soaking.samples import Sample
+from soaking.samples import Sample, busy_share
 
 DOCUMENT = ROOT / "docs" / "reliability.md"
 BEGIN = "<!-- measured: scripts/soak --write writes from here -->"
@@ -32,7 +32,6 @@ def lines(outcome: Outcome, command: str, commit: str) -> list[Row]:
 
 
 def _conditions(outcome: Outcome, command: str, commit: str) -> list[Row]:
-    load = outcome.load
     return [
         ("command", f"`{command}`, {datetime.now(UTC):%Y-%m-%d}"),
         ("commit", commit),
@@ -44,14 +43,18 @@ def _conditions(outcome: Outcome, command: str, commit: str) -> list[Row]:
                 f"{sys.version.split()[0]}, built {optimised()}"
             ),
         ),
-        (
-            "load",
-            (
-                f"{load.calls} calls at any time for {outcome.seconds / 60:.1f} min, 5 to {load.longest_seconds:.0f} s long; "
-                f"{outcome.calls.total() / max(outcome.seconds, 1):.1f} new ones a second"
-            ),
-        ),
+        ("load", _load(outcome)),
     ]
+
+
+def _load(outcome: Outcome) -> str:
+    load, minutes = outcome.load, outcome.seconds / 60
+    if load.steady_frames:
+        return f"{load.calls} bridged calls for {minutes:.1f} min, {load.steady_frames * 20} ms of speech at a time"
+    return (
+        f"{load.calls} calls at any time for {minutes:.1f} min, 5 to {load.longest_seconds:.0f} s long; "
+        f"{outcome.calls.total() / max(outcome.seconds, 1):.1f} new ones a second"
+    )
 
 
 def _calls(outcome: Outcome) -> list[Row]:
@@ -75,14 +78,15 @@ def _daemon_rows(outcome: Outcome, name: str) -> list[Row]:
     rows = [(f"{name}: start, end", _states(outcome.start[name], outcome.end.get(name, {})))]
     if not samples:
         return rows
-    first, last = samples[0], samples[-1]
-    busy = (last.cpu_seconds - first.cpu_seconds) / max(last.seconds - first.seconds, 1)
     lags = (f"{name} {_worst(samples, f'lag_{name}_ms'):.1f}" for name in ("p50", "p99", "max"))
     rows += [
-        (f"{name}: processor", f"{busy:.0%} of a core"),
+        (f"{name}: processor", f"{busy_share(samples):.0%} of a core"),
         (f"{name}: lag, ms", f"{', '.join(lags)}, each of the worst minute"),
         (f"{name}: memory", _memory(samples)),
     ]
+    if (echo := outcome.echoes.get(name)) is not None and echo.chunks:
+        shares = ", ".join(f"p{share * 100:g} {echo.quantile_ms(share)}" for share in (0.5, 0.99, 0.999))
+        rows.append((f"{name}: echo, ms", f"{shares}, of {echo.chunks:,} chunks of calls that kept their agent"))
     rows += [
         (
             f"{name}: slopes",

@@ -4,7 +4,7 @@ from collections import Counter
 from itertools import islice
 
 import pytest
-from soaking.mix import AGENT_KINDS, CI, HOUR, Kind, plans
+from soaking.mix import AGENT_KINDS, CI, HOUR, STEADY, Kind, plans, steady_plans
 
 
 def test_the_shares():
@@ -37,6 +37,16 @@ def test_the_hour_is_that_of_the_design():
     """Calls of 5 to 300 s, 70 % of the 300 that one core is to hold."""
     assert HOUR.calls == 210
     assert HOUR.longest_seconds == pytest.approx(300, abs=1)
+
+
+@pytest.mark.parametrize(("frames", "calls"), [(5, 300), (1, 100)])
+def test_a_steady_load_is_that_of_the_goals(frames, calls):
+    """G1 and G2: so many bridged calls that stay, each with a number of its own, at the cadence of 100 and of 20 ms."""
+    found = list(islice(steady_plans(frames), calls))
+    assert STEADY[frames].calls == calls
+    assert {(plan.kind, plan.is_bridged, plan.chunk_frames) for plan in found} == {(Kind.STOP, True, frames)}
+    assert len({plan.number for plan in found}) == calls
+    assert min(plan.seconds for plan in found) > 3600
 
 
 def test_the_same_seed_is_the_same_soak():

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 from soaking import table
 from soaking.judging import Heard
-from soaking.mix import HOUR, Kind
+from soaking.mix import HOUR, STEADY, Kind
 from soaking.run import Outcome
 from soaking.samples import Sample
+from soaking.timing import Latency
 from soaking.trends import Stall, Trend
 
 STATE = {"connections": 0.0, "tasks": 2.0, "threads": 3.0, "files": 15.0, "objects": 900.0}
@@ -37,6 +38,9 @@ def outcome() -> Outcome:
         for seconds, kib in ((5.0, 20 * 1024), (3600.0, 21 * 1024))
     ]
     made.trends = [Trend("echo", kib_per_hour=100.0, files_per_hour=0.0, calls=1000, seconds=3600.0)]
+    made.echoes["echo"] = Latency()
+    for ms in (1, 2, 300):
+        made.echoes["echo"].note(ms / 1000)
     made.pulse.note(0.001)
     made.pulse.note(0.5)
     return made
@@ -54,6 +58,7 @@ def outcome() -> Outcome:
         ("slowest end", "a clean stop 0.25 s"),
         ("echo: start, end", "tasks 2 and 4"),
         ("echo: processor", "25% of a core"),
+        ("echo: echo, ms", "p50 2, p99 300, p99.9 300, of 3 chunks"),
         ("echo: lag, ms", "p50 1.0, p99 36.0, max 30.0"),
         ("echo: memory", "first 20.0, in the middle 21.0, last 21.0, most 21.0"),
         (
@@ -70,6 +75,13 @@ def test_each_figure_has_its_row(name: str, part: str) -> None:
     """By its name, with the figure in it."""
     rows = dict(table.lines(outcome(), "scripts/soak", "abc123"))
     assert part in rows[name]
+
+
+def test_a_steady_load_is_told_as_what_it_is() -> None:
+    """Its calls do not come and go."""
+    made = outcome()
+    made.load = STEADY[1]
+    assert dict(table.lines(made, "", ""))["load"] == "100 bridged calls for 60.0 min, 20 ms of speech at a time"
 
 
 def test_a_soak_that_never_began_has_its_rows_too() -> None:
