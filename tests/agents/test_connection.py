@@ -14,7 +14,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.utils import accept_key
 
 from smartflo_bridge.agents import connection as module
-from smartflo_bridge.agents.connection import FULL_MESSAGES, dial
+from smartflo_bridge.agents.connection import FULL_MESSAGES, FULL_PAUSE_SECONDS, dial
 from smartflo_bridge.agents.dialect import Endpoint, HttpRequest
 from smartflo_bridge.agents.far_end import Closed, DialError
 from smartflo_bridge.agents.http import MAX_BODY_BYTES, MAX_HEAD_BYTES, ask
@@ -327,10 +327,10 @@ def test_a_close_that_is_given_up_cuts(monkeypatch):
 
 
 def test_who_says_very_much_at_once_does_not_hold_the_loop():
-    """Thousands of messages in one read: others have their turn in between, and all of it arrives in order."""
+    """Thousands of messages in one read: others have their turn in between, and time; all of it arrives in order."""
     said = [str(number) for number in range(5000)]
 
-    async def main() -> int:
+    async def main() -> tuple[int, float]:
         async def talk(connection: ServerConnection) -> None:
             connection.transport.write(b"".join(bytes((0x81, len(word))) + word.encode() for word in said))
             await connection.wait_closed()
@@ -346,14 +346,18 @@ def test_who_says_very_much_at_once_does_not_hold_the_loop():
             line = await dial(Endpoint(f"ws://127.0.0.1:{port_of(server)}/"), 2.0)
             assert await line.recv() == said[0]
             counting = asyncio.ensure_future(count())
+            began = time.monotonic()
             async with asyncio.timeout(5):
                 assert [await line.recv() for _ in said[1:]] == said[1:]
             counting.cancel()
-            counted = turns
+            counted, seconds = turns, time.monotonic() - began
             await line.close()
-        return counted
+        return counted, seconds
 
-    assert asyncio.run(main()) >= len(said) // FULL_MESSAGES - 1
+    times = len(said) // FULL_MESSAGES - 1
+    turns, seconds = asyncio.run(main())
+    assert turns >= times
+    assert seconds >= times * FULL_PAUSE_SECONDS
 
 
 def test_a_request_before_dialling():

@@ -112,12 +112,13 @@ def test_it_is_ready_when_the_setup_was_taken():
 
 
 def test_another_connection_goes_on_with_the_session_or_is_told_what_was_said():
-    """By the newest handle, and by words for the case that there is none."""
+    """By a handle, which stands for all that was said; in words where there is none."""
     said = (Transcript(is_caller=True, text="Hi"), Transcript(is_caller=False, text="Yes?"))
-    (message,) = GeminiDialect(GeminiSettings(), Opening(FACTS, handle="h7", is_first=False, said=said)).opening()
-    setup = check_client(message).setup
-    assert setup.session_resumption.handle == "h7"
-    assert '[{"caller":"Hi"},{"you":"Yes?"}]' in setup.system_instruction.parts[0].text
+    for handle in ("h7", None):
+        (message,) = GeminiDialect(GeminiSettings(), Opening(FACTS, handle=handle, is_first=False, said=said)).opening()
+        setup = check_client(message).setup
+        is_told = '[{"caller":"Hi"},{"you":"Yes?"}]' in setup.system_instruction.parts[0].text
+        assert (setup.session_resumption.handle, is_told) == (handle, handle is None)
 
 
 def test_speech_is_pcm_at_the_rate_that_it_names():

@@ -10,6 +10,7 @@ from calls.support import speech, until
 from smartflo_bridge.agents.events import LegEvent, Ready, Speech
 from smartflo_bridge.agents.far_end import DialError
 from smartflo_bridge.agents.formats import AudioFormat
+from smartflo_bridge.agents.hearing import MAX_KEYS
 from smartflo_bridge.agents.leg import serve_with
 from smartflo_bridge.agents.message import Message
 from smartflo_bridge.agents.notices import Notices
@@ -267,6 +268,26 @@ async def test_what_is_said_while_it_is_dialled_is_heard():
     dialled.platform.speak(caller[16000:32000])
     await asyncio.sleep(4.0)
     assert b"".join(message for message in service.connection.sent if isinstance(message, bytes)) == caller[16000:]
+    await dialled.hung_up_on()
+    await service.over()
+
+
+@virtual
+async def test_keys_that_are_pressed_while_it_is_dialled_are_told():
+    """Before the first connection, and between two; in their order, and no more of them than anybody dials."""
+    service = Service(idle, refusals=(REFUSED,) * 3)
+    dialled = dial_leg(service, RawDialect, SETTINGS)
+    for digit in "12":
+        dialled.platform.press(digit)
+    await asyncio.sleep(40.0)
+    assert [text.get("digit") for text in service.connection.texts()] == [None, "1", "2"]
+    service.refusals.append(REFUSED)
+    service.connection.lose()
+    await asyncio.sleep(0.05)
+    for digit in "3" * 40:
+        dialled.platform.press(digit)
+    await asyncio.sleep(2.0)
+    assert [text.get("digit") for text in service.connection.texts()] == [None, *"3" * MAX_KEYS]
     await dialled.hung_up_on()
     await service.over()
 

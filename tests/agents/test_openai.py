@@ -22,7 +22,7 @@ from smartflo_bridge.agents.events import (
     Transcript,
 )
 from smartflo_bridge.agents.far_end import DialError
-from smartflo_bridge.agents.openai import OpenAIDialect
+from smartflo_bridge.agents.openai import MAX_ITEMS, OpenAIDialect
 from smartflo_bridge.agents.openai_session import OpenAISettings
 from smartflo_bridge.agents.tools import HANG_UP, Tools
 from smartflo_bridge.calls.home import HandlerLoop
@@ -46,14 +46,14 @@ def updated(kind: str = "audio/pcmu") -> str:
     return server_event("session.updated", session={"type": "realtime", "audio": {"output": output}})
 
 
-def delta(response: str, item: str = "item_1", audio: str = "////") -> str:
+def delta(response: str, item: str = "item_1", audio: str = "////", content: int = 0) -> str:
     """Return a piece of speech."""
     return server_event(
         "response.output_audio.delta",
         response_id=response,
         item_id=item,
         output_index=0,
-        content_index=0,
+        content_index=content,
         delta=audio,
     )
 
@@ -156,6 +156,15 @@ def test_what_was_heard_is_a_truncation():
     event = check_client(truncate)
     assert (event.item_id, event.content_index, event.audio_end_ms) == ("item_7", 0, 1230)
     assert made.tell_heard("", 500) == []
+
+
+def test_a_truncation_names_the_content():
+    """That of its item, where it is not the first; of the latest items only: a service may name as many as it likes."""
+    made = dialect()
+    for number in range(MAX_ITEMS + 1):
+        made.receive(delta("r1", f"item_{number}", content=1 + number % 2))
+    indices = [check_client(made.tell_heard(f"item_{number}", 10)[0]).content_index for number in (0, 1, MAX_ITEMS)]
+    assert indices == [0, 2, 1]
 
 
 def test_functions_are_called_when_the_response_is_complete():

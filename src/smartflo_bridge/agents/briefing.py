@@ -1,7 +1,21 @@
-"""What an agent is told beside its instructions: the facts of the call that the configuration allows, as text."""
+"""What an agent is told beside its instructions: the facts of the call that the configuration allows, as text; what was said."""
+
+from collections.abc import Sequence
 
 from smartflo_bridge.agents.dialect import Opening
+from smartflo_bridge.agents.events import Transcript
 from smartflo_bridge.agents.message import to_text
+
+MAX_SAID = 40
+"""What another session is told of the one before: some minutes of talk."""
+
+MAX_CHARACTERS = 4000
+"""Of one thing that was said: five minutes without a breath. A service may make a megabyte of it."""
+
+
+def remember(said: Sequence[Transcript], more: Transcript) -> list[Transcript]:
+    """Return what is kept of what was said, with the latest."""
+    return [*said[1 - MAX_SAID :], Transcript(more.is_caller, more.text[:MAX_CHARACTERS])]
 
 
 def instructions_of(instructions: str, opening: Opening) -> str:

@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import assert_never
 
 from smartflo_bridge.agents import events
+from smartflo_bridge.agents.briefing import remember
 from smartflo_bridge.agents.events import LegEvent, ToolCall, Transcript
 from smartflo_bridge.agents.far_end import DialError
 from smartflo_bridge.agents.hearing import Hearing
@@ -29,9 +30,6 @@ GOODBYE_SECONDS = 5.0
 
 MAX_TOOL_CALLS = 16
 """At once; one more fails. No person waits at the telephone for so many."""
-
-MAX_SAID = 40
-"""What another session is told of the one before: some minutes of talk."""
 
 CAUGHT_UP_SECONDS = 0.25
 """When a message had to be waited for so long, all that the service had sent before has been read: what it could not send
@@ -85,8 +83,7 @@ class Conversation:
                         for is_speech in self.hearing.hear(event.ulaw):
                             self._notice(is_speech=is_speech)
                     case DTMFEvent():
-                        if self._line is not None:
-                            self._line.say(self._line.dialect.press(event.digit))
+                        self.hearing.press(event.digit)
                     case _:
                         pass
 
@@ -148,6 +145,8 @@ class Conversation:
             line.retire()
             self._hear_answer()
         if self._hangs_up:  # it has said so, whatever became of its line
+            with suppress(CallEnded):
+                self.speaking.finish()
             await _let_go(over)
             return None
         return after
@@ -223,7 +222,7 @@ class Conversation:
             case events.Failed(reason=reason, may_retry=may_retry):
                 raise DialError(reason, may_retry=may_retry)
             case events.Transcript():
-                self.said = [*self.said[1 - MAX_SAID :], event]
+                self.said = remember(self.said, event)
             case events.Ignored(name=events.MALFORMED):
                 self.tolerance.count()
             case events.GoAway() | events.Ignored():

@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
 
-from smartflo_bridge.agents.briefing import instructions_and_story
+from smartflo_bridge.agents.briefing import instructions_and_story, instructions_of
 from smartflo_bridge.agents.dialect import Opening, Tool
 from smartflo_bridge.agents.message import Message, to_text
 from smartflo_bridge.agents.settings import Text, ToolSettings, WebSocketUrl
@@ -58,7 +58,8 @@ def setup(settings: GeminiSettings, opening: Opening) -> Message:
         # Without it a session of audio ends after 15 minutes.
         "contextWindowCompression": {"slidingWindow": {}},
     }
-    if told := instructions_and_story(settings.instructions, opening):
+    brief = instructions_of if opening.handle else instructions_and_story  # what a handle stands for, it knows
+    if told := brief(settings.instructions, opening):
         made["systemInstruction"] = {"parts": [{"text": told}]}
     if opening.tools:
         made["tools"] = [{"functionDeclarations": [_function(tool) for tool in opening.tools]}]

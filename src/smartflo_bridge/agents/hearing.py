@@ -1,4 +1,4 @@
-"""The caller's audio on its way to the service: kept while there is no connection, dropped when it is old.
+"""The caller's audio and keys on their way to the service: kept while there is no connection, dropped when there are too many.
 
 It belongs to the call, not to a connection: what is said while the service is dialled again is heard by the new one.
 """
@@ -11,18 +11,23 @@ from smartflo_bridge.core.speech import SpeechDetector
 KEPT_SECONDS = 2.0
 """The oldest audio beyond is dropped, and counted: stale speech is worthless to a recogniser. Reliability, section 8."""
 
+MAX_KEYS = 32
+"""Kept at once: more than the number of a card has. Beyond, they are dropped: who presses so many does not dial."""
+
 
 class Hearing:
-    """What one caller says, in mu-law.
+    """What one caller says, in mu-law, and the keys that they press.
 
     Attributes:
-        on_audio: called when there is something to take.
+        on_news: called when there is something to take.
         taken_bytes, dropped_bytes: what became of it; the rest is still kept.
+        keys: that nobody has taken yet, in their order.
         is_speech: the caller speaks, as we hear it.
     """
 
     def __init__(self) -> None:
-        self.on_audio: Callable[[], None] = _nobody
+        self.on_news: Callable[[], None] = _nobody
+        self.keys = ""
         self.taken_bytes = 0
         self.dropped_bytes = 0
         self._kept: list[bytes] = []  # nearly always empty: a deque would take 760 bytes all the same
@@ -40,7 +45,7 @@ class Hearing:
         self._kept_bytes += len(ulaw)
         while self._kept_bytes > KEPT_SECONDS * SAMPLE_RATE_HZ:
             self.dropped_bytes += self._let_go()
-        self.on_audio()
+        self.on_news()
         return [edge.is_speech for edge in self._detector.feed(ulaw)]
 
     def take(self) -> bytes:
@@ -50,6 +55,17 @@ class Hearing:
         ulaw = self._kept[0]
         self.taken_bytes += self._let_go()
         return ulaw
+
+    def press(self, digit: str) -> None:
+        """Keep a key."""
+        if len(self.keys) < MAX_KEYS:
+            self.keys += digit
+        self.on_news()
+
+    def take_keys(self) -> str:
+        """Return the keys that are kept; none is kept any more."""
+        keys, self.keys = self.keys, ""
+        return keys
 
     def _let_go(self) -> int:
         size = len(self._kept.pop(0))

@@ -71,7 +71,7 @@ class Line:
         hears = self.dialect.hears
         self._converter = rate_converter(SAMPLE_RATE_HZ, hears.rate_hz) if hears.encoding == "pcm" else None
         self._hearing = hearing
-        hearing.on_audio = self._wake
+        hearing.on_news = self._wake
         self._wake()
 
     def retire(self) -> None:
@@ -143,7 +143,10 @@ class Line:
             await self._connection.close()
 
     def _batch(self) -> list[Message]:
-        """Return what is sent next: what was said, else one piece of the caller's audio, be it several messages."""
+        """Return what is sent next: what was said and the caller's keys, else one piece of the audio, be it several messages."""
+        if self._hearing is not None and self._hearing.keys:
+            for digit in self._hearing.take_keys():
+                self._said.extend(self.dialect.press(digit))
         while not self._said and self._hearing is not None and (ulaw := self._hearing.take()):
             audio = ulaw if self._converter is None else self._converter.convert(ulaw_to_pcm(ulaw))
             self._said.extend(self.dialect.hear(audio))

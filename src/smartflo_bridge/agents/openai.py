@@ -33,6 +33,9 @@ from smartflo_bridge.agents.formats import ULAW_8K, AudioFormat
 from smartflo_bridge.agents.message import DECODE_ERRORS, Message, json_object, to_text
 from smartflo_bridge.agents.openai_session import OpenAISettings, session_update
 
+MAX_ITEMS = 64
+"""Of which it is remembered that their speech is not their first content; that is rare."""
+
 SESSION_SECONDS = 3600.0
 """A session's longest life, by the documentation; then it is closed with `session_expired`."""
 
@@ -179,7 +182,10 @@ class OpenAIDialect(Dialect):
     def _hear_speech(self, delta: _Delta) -> list[LegEvent]:
         if delta.response_id in self._stale:
             return [Ignored("stale speech")]
-        self._content_index[delta.item_id] = delta.content_index
+        if delta.content_index:  # rarely is it another than the first
+            self._content_index[delta.item_id] = delta.content_index
+            if len(self._content_index) > MAX_ITEMS:
+                del self._content_index[next(iter(self._content_index))]
         return [Speech(delta.delta, delta.item_id)]
 
     def _forget_response(self) -> None:
