@@ -149,7 +149,7 @@ class Turns:
                 self._settle()
                 self._answer = _Answer(begins, max(self._spoke_until, self._pressed_at))
             self._spoke_until = end
-        elif ulaw.translate(None, QUIET):
+        elif ulaw.lstrip(QUIET):  # anything that is louder
             self._spoke_until = end
 
     def interrupt(self, now: float) -> None:
