@@ -5,7 +5,6 @@
 
 import asyncio
 import socket
-from functools import partial
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -30,8 +29,7 @@ MAX_MESSAGE_BYTES = 1 << 20
 
 FULL_MESSAGES = 16
 FULL_BYTES = 1 << 20
-"""So many, or so much, may wait for the leg before the service is not read any more: with the message that was one too many,
-2 MiB."""
+"""So many, or so much, may wait for the leg before the service is not read any more: with one message too many, 2 MiB."""
 
 FULL_PAUSE_SECONDS = 0.005
 """Before more is taken from one that says so much: 3,200 messages a second are more than any speech, and leave others their turn."""
@@ -49,8 +47,8 @@ still enough for a service 200 ms away that sends a megabyte in a second."""
 WRITE_DEADLINE_SECONDS = 5.0
 PING_SECONDS = 5.0
 PONG_SECONDS = 8.0
-"""With TCP's own time-out (`wire.sockets`) three controls, because each alone fails: reliability, section 7. A service that
-is gone is noticed within 13 s: by a ping, within the time between two and the time for anything at all that it says."""
+"""With TCP's own time-out (`wire.sockets`) three controls, because each alone fails: reliability, section 7. Who is gone is
+noticed within 13 s: by a ping, within the time between two and the time for anything at all that it says."""
 
 CLOSE_SECONDS = 0.8
 """How long the service may take to answer our close: within a second of the call, its leg is gone."""
@@ -256,6 +254,12 @@ async def dial(endpoint: Endpoint, timeout_seconds: float, *, fast_frames: bool 
         DialError: it cannot be reached, or does not want us.
     """
     keys: dict[str, Any] = {"ssl": client_tls()} if endpoint.url.startswith("wss:") else {}
+    made: list[LegConnection] = []
+
+    def make(*args: Any, **kwargs: Any) -> LegConnection:  # noqa: ANN401 - the library's
+        made.append(LegConnection(*args, fast_frames=fast_frames, **kwargs))
+        return made[-1]
+
     try:
         connection = await _Dial(
             endpoint.url,
@@ -269,11 +273,14 @@ async def dial(endpoint: Endpoint, timeout_seconds: float, *, fast_frames: bool 
             close_timeout=CLOSE_SECONDS,
             max_size=MAX_MESSAGE_BYTES,
             write_limit=WRITE_LIMIT_BYTES,
-            create_connection=partial(LegConnection, fast_frames=fast_frames),  # type: ignore[arg-type]  # it makes one
+            create_connection=make,  # type: ignore[arg-type]  # it makes one
             **keys,
         )
     except (ConnectionClosed, InvalidStatus, InvalidHandshake, InvalidURI, TimeoutError, OSError, ValueError) as error:
         forget_frames(error)
+        for connection in made:
+            if getattr(connection, "transport", None) is None:  # never connected, so it will not hear that it is lost
+                connection.protocol.parser.close()
         raise _failure(error) from None
     assert isinstance(connection, LegConnection)
     connection.begin()

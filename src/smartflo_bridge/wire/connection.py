@@ -188,10 +188,11 @@ class WireConnection(Connection):
         self.loop.call_later(self.close_timeout or 0.0, self.transport.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the clock and the frames, and where in the library its errors came from: that refers to this connection."""
+        """Forget the clock and the frames, and what of the library refers to this connection: its parser and its errors."""
         self._stop_clock()
         super().connection_lost(exc)
         self.frames.close()
+        self.protocol.parser.close()  # it waits for more, and holds the protocol that holds it
         forget_frames(self.protocol.handshake_exc)
         forget_frames(self.protocol.parser_exc)
 
