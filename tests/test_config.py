@@ -102,6 +102,7 @@ def test_an_unknown_key_is_refused_with_a_suggestion(file):
     """With the line it stands on."""
     assert mistake(file, "\n\nidle-secnds = 5\n") == ":3: idle-secnds: no such key; did you mean idle-seconds?"
     assert mistake(file, "max_calls = 5") == ":1: max_calls: no such key; did you mean max-calls?"
+    assert mistake(file, '"a\\nb" = 5').startswith(": 'a\\nb': no such key; the keys are agent, ")
     assert mistake(file, "  'Port' = 5") == ":1: Port: no such key; did you mean port?"
 
 

@@ -6,7 +6,7 @@ from typing import Any, TypeVar, get_type_hints
 import msgspec
 from msgspec import inspect
 
-from smartflo_bridge.core.errors import ConfigError
+from smartflo_bridge.core.errors import ConfigError, shown_key
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -15,7 +15,8 @@ class ConfigKeyError(ConfigError):
     """One key is wrong. `key` is its name, and `where` that of the table it is in: empty for the file itself."""
 
     def __init__(self, key: str, text: str, where: str = "") -> None:
-        super().__init__(f"{where}.{key}: {text}" if where else f"{key}: {text}")
+        name = shown_key(key)
+        super().__init__(f"{where}.{name}: {text}" if where else f"{name}: {text}")
         self.key = key
         self.where = where
 

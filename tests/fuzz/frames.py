@@ -11,7 +11,7 @@ from functools import partial
 
 from corpus.case import Case, Wrapped, load, text_of
 from fuzz.choices import Choices
-from wire.test_frames import CALLER, SERVICE, Side, cut
+from wire.test_frames import CALLER, MAX_MESSAGE_BYTES, SERVICE, Side, cut
 
 SIDES = (CALLER, SERVICE)
 MAX_BYTES = 1024
@@ -39,6 +39,7 @@ def _streams(side: Side) -> list[bytes]:
     controls = [frame(b"\x03\xe8ok", opcode) for opcode in (8, 9, 10)]
     long_controls = [frame(b"x" * 126, opcode) for opcode in (8, 9, 10)]
     lies = [frame(b"a", size=1 << 40), frame(b"a", width=8), frame(b"a", rsv=0x40), frame(masked=not side.masked)]
+    lies.append(frame(b"a", 1, fin=False) + frame(b"a", 0, size=MAX_MESSAGE_BYTES))  # too long together
     joined = [b"".join(whole + controls[1:]), b"".join(parts[2:4] + parts[:2])]
     return [*whole, *parts, *controls, *long_controls, *lies, *joined]
 

@@ -71,6 +71,7 @@ def test_a_step_that_is_not_understood_names_what_is_allowed(text: str, allowed:
         ("steps = 'hang up'", "steps: takes a list of texts, not 'hang up'"),
         ("steps = [1]", "steps: takes a list of texts, not [1]"),
         ("step = ['hang up']", "step: no such key; did you mean steps?"),
+        ("\"a\\nb\" = 'red'\nsteps = ['hang up']", "'a\\nb': no such key; the keys are about, cadence"),
         ("colour = 'red'\nsteps = ['hang up']", "colour: no such key; the keys are about, cadence"),
         ("cadence = 20\nsteps = ['hang up']", "cadence: takes text, not 20"),
         (

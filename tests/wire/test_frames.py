@@ -12,7 +12,7 @@ from types import BuiltinFunctionType
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from websockets.frames import Frame, Opcode
+from websockets.frames import CloseCode, Frame, Opcode
 
 from server.dialled_connection import REQUEST, DialledConnection
 from smartflo_bridge.agents import connection as module
@@ -239,6 +239,20 @@ def test_it_stops_reading_while_too_much_waits(side, fast_frames):
         assert taken == sent
 
     asyncio.run(talk())
+
+
+@both_sides
+@pytest.mark.parametrize("opcode", [0, 9])
+def test_a_fragment_that_makes_its_message_too_long_is_refused_at_once(side, opcode):
+    """By its header, as the library does, which counts what comes between fragments too; the rest never comes."""
+    first = side.frame(b"x" * (MAX_MESSAGE_BYTES - 99), 1, fin=False)
+    second = side.frame(b"", opcode, size=100)
+    fast, slow = side.outcomes([first + second])
+    assert fast == slow
+    said = fast[1] if side.masked else fast[1][0][0][1]
+    assert CloseCode.MESSAGE_TOO_BIG.to_bytes(2) in said
+    (_, nothing, _), _ = side.outcomes([first + side.frame(b"", opcode, size=99)])
+    assert nothing == (b"" if side.masked else ([], b""))
 
 
 def test_a_silent_frame_is_bounded():

@@ -28,6 +28,11 @@ class AgentError(BridgeError):
         return self
 
 
+def shown_key(key: str) -> str:
+    """Return a key of a table as a message of one line can have it: TOML allows anything at all in quotes."""
+    return key if key.isprintable() else repr(key)
+
+
 class ConfigError(BridgeError):
     """The operator's configuration cannot work. The message names the key and what is allowed."""
 

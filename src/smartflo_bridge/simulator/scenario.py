@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from smartflo_bridge.core.errors import ConfigError
+from smartflo_bridge.core.errors import ConfigError, shown_key
 from smartflo_bridge.simulator import steps
 from smartflo_bridge.simulator.mix import built_in_voice, read_wav
 from smartflo_bridge.simulator.plan import CallPlan, Variant
@@ -151,7 +151,7 @@ def _keys(table: dict[str, Any]) -> _Keys:
         if key not in _TYPE_OF:
             close = difflib.get_close_matches(key, _TYPE_OF, 1)
             hint = f"did you mean {close[0]}?" if close else f"the keys are {', '.join(_TYPE_OF)}"
-            raise ConfigError(f"{key}: no such key; {hint}")
+            raise ConfigError(f"{shown_key(key)}: no such key; {hint}")
     try:
         return msgspec.convert(table, _Keys)
     except msgspec.ValidationError as error:

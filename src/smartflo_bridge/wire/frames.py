@@ -59,6 +59,7 @@ class FrameSplitter:
         "_masked",
         "_max_bytes",
         "_needed",
+        "_open_bytes",
         "_pass_on",
         "_take_binary",
         "_take_text",
@@ -86,6 +87,7 @@ class FrameSplitter:
         self._held = bytearray()
         self._needed = 0  # so many bytes must be held before there is anything new to see
         self._is_in_message = False  # a fragmented one is open: all is the library's until it ends
+        self._open_bytes = 0  # of that message so far: they count against the limit of what follows
         self._is_off = is_off
 
     @property
@@ -152,7 +154,7 @@ class FrameSplitter:
                 size = int.from_bytes(data[at + 2 : at + 2 + width])
                 body += width
             stop = body + size
-            if size > self._max_bytes:
+            if size > self._max_bytes - self._open_bytes:
                 self._leave_with(data[at:])
                 return
             if stop > end:
@@ -162,7 +164,7 @@ class FrameSplitter:
                 wants_more = self._hand_over(first, data[body:stop], data[body - self._mask_bytes : body])
                 at = stop
                 continue
-            if not self._pass(data[at:stop], first):
+            if not self._pass(data[at:stop], first, size):
                 self._leave_with(data[stop:])
                 return
             at = stop
@@ -175,12 +177,14 @@ class FrameSplitter:
             message = apply_mask(message, mask)
         return self._take_text(message) if first == WHOLE_TEXT else self._take_binary(message)
 
-    def _pass(self, frame: bytes, first: int) -> bool:
-        """Give the library a frame; keep account of whether a message is open."""
+    def _pass(self, frame: bytes, first: int, size: int) -> bool:
+        """Give the library a frame; keep account of whether a message is open, and how long it is."""
         if first in _OPENS_MESSAGE:
             self._is_in_message = True
         elif first == _CLOSES_MESSAGE:
             self._is_in_message = False
+        if not first & _CONTROL:
+            self._open_bytes = self._open_bytes + size if self._is_in_message else 0
         return self._pass_on(frame)
 
     def _leave_with(self, rest: bytes) -> None:
