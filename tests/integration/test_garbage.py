@@ -163,6 +163,7 @@ def test_nothing_of_a_call_is_left_whose_agent_is_dialled_to_the_end(service_is:
                 sock.close()
             async with bridge(agent={"kind": "raw", "url": url}) as service:
                 await place_calls(service, how)
+                assert protocols(ClientProtocol) <= CALLS  # the platform's
                 assert not left_to_the_collector()
 
     on_uvloop(main())

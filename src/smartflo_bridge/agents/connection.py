@@ -96,9 +96,7 @@ class LegConnection(WireConnection, ClientConnection):
     def data_received(self, data: bytes) -> None:
         """Take what has come, the response first."""
         if self.protocol.state is State.CONNECTING:
-            if (
-                self.request is None
-            ):  # who speaks before it is asked is something else, and fails an assertion of the library
+            if self.request is None:  # it speaks before it is asked, which fails an assertion of the library
                 self.transport.abort()
                 return
             data = self.parse_head(data)
@@ -278,10 +276,11 @@ async def dial(endpoint: Endpoint, timeout_seconds: float, *, fast_frames: bool 
         )
     except (ConnectionClosed, InvalidStatus, InvalidHandshake, InvalidURI, TimeoutError, OSError, ValueError) as error:
         forget_frames(error)
-        for connection in made:
-            if getattr(connection, "transport", None) is None:  # never connected, so it will not hear that it is lost
-                connection.protocol.parser.close()
         raise _failure(error) from None
+    finally:
+        for one in made:
+            if getattr(one, "transport", None) is None:  # never connected, so it will not hear that it is lost
+                one.protocol.parser.close()
     assert isinstance(connection, LegConnection)
     connection.begin()
     return WebSocketConnection(connection)

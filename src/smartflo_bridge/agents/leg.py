@@ -126,9 +126,7 @@ class _Leg:
 
     async def _open(self) -> Line | AgentError:
         """Open a line; explain to the caller why it is quiet meanwhile."""
-        filler = self._loop.create_task(
-            self._fill()
-        )  # in a group that is cancelled, it would be garbage as that one is
+        filler = self._loop.create_task(self._fill())  # not of a group: one that is cancelled is garbage
         try:
             return await self._try()
         finally:

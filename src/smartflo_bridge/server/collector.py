@@ -1,7 +1,7 @@
 """Python's garbage collector, set for a process that serves calls.
 
 Nearly nothing is left to it: what a call was made of goes with its last reference. What is left is a traceback of a failed
-handler, a leg that was cut while it was being dialled, a cycle of a user's own. By default a full pass comes after 200,000 new
+handler, a cycle of a user's own. By default a full pass comes after 200,000 new
 objects (70,000 on Python 3.11), and stops every live call for as long as it takes to look at all of them and free those.
 """
 
