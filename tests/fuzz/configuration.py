@@ -76,8 +76,9 @@ def _check_sentence(sentence: str, data: bytes) -> None:
     line, said = place.groups()
     assert said, sentence
     if line is not None:
-        key = said.split(": ")[0].rpartition(".")[2]
-        assert key.startswith(("'", '"')) or key in data.decode().splitlines()[int(line) - 1], sentence
+        name = said.split(": ")[0]
+        key = name.rpartition(".")[2]
+        assert name.endswith(("'", '"')) or key in data.decode().splitlines()[int(line) - 1], sentence
 
 
 def _check_values(config: Config, table: dict[str, object]) -> None:
