@@ -40,7 +40,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1, help="of the order and the lengths of calls")
     parser.add_argument("--polite", action="store_true", help="do not come before everybody else on the machine")
     parser.add_argument("--write", action="store_true", help="put the table into docs/reliability.md")
-    return parser.parse_args()
+    given = parser.parse_args()
+    if given.write and given.steady is not None:
+        parser.error("--write is for the mix of calls: a steady load's table would take its place in the document")
+    return given
 
 
 def chosen_load(given: argparse.Namespace) -> Load:

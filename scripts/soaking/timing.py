@@ -7,8 +7,8 @@ MOST_BUSY = 0.8
 MOST_P99_MS = 20
 MOST_P999_MS = 50
 
-
 LATE_SECONDS = 0.02
+"""One frame: a chunk of the generator's that is so late is no longer at its cadence."""
 
 
 class Pulse:
