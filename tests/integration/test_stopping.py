@@ -11,6 +11,7 @@ import secrets
 import shutil
 import signal
 import socket
+import subprocess
 import sys
 import tempfile
 import time
@@ -20,7 +21,7 @@ from pathlib import Path
 
 import pytest
 
-from integration.daemon import Daemon, Supervisor, on_uvloop, until
+from integration.daemon import Daemon, Supervisor, on_uvloop, until, write_config
 from integration.handlers.answers import speech
 from integration.wire import FOR_EVER, Platform, check_speech, dialled, plan, sid_of
 from smartflo_bridge.server.notify import fed_watchdog
@@ -33,6 +34,20 @@ EXIT_SECONDS = 5.0  # reliability, G8: beyond the drain, whatever happens
 QUICK_SECONDS = 2.0  # to part from those who answer our close, on a busy machine
 STUCK = 5
 BLOCKS = "a handler blocks its thread"
+SIGNALS_WHILE_IT_SAYS = """
+import logging, signal, sys
+from smartflo_bridge.cli.main import main
+
+class Signals(logging.Filter):
+    def filter(self, record):
+        if record.getMessage().startswith("listening "):
+            signal.raise_signal(number)
+        return True
+
+number = int(sys.argv.pop(1))
+logging.getLogger("smartflo_bridge.server.service").addFilter(Signals())
+main()
+"""
 
 
 def refuses(port: int) -> bool:
@@ -138,6 +153,28 @@ def test_a_drain_has_an_end(tmp_path: Path) -> None:
 
     with Daemon(tmp_path, handler="answers:answer", drain_seconds=DRAIN_SECONDS, write_deadline_seconds=60) as daemon:
         asyncio.run(main(daemon))
+
+
+@pytest.mark.parametrize(
+    ("number", "meaning"),
+    [(signal.SIGINT, []), (signal.SIGTERM, []), (signal.SIGHUP, ["SIGHUP"]), (signal.SIGUSR1, ["vitals"])],
+    ids=str,
+)
+def test_a_signal_as_soon_as_it_listens(tmp_path: Path, number: signal.Signals, meaning: list[str]) -> None:
+    """Whoever reads that it listens may signal at once: it means what it always means."""
+    file = write_config(tmp_path, port=0, health_port=0, lame_duck_seconds=60, drain_seconds=60)
+    command = [sys.executable, "-c", SIGNALS_WHILE_IT_SAYS, str(int(number)), "serve", "--config", str(file)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            said = [process.stderr.readline()]
+            if number != signal.SIGINT:  # SIGTERM waits for a load balancer, the others end nothing
+                process.send_signal(signal.SIGINT)
+            said += process.communicate(timeout=EXIT_SECONDS)[1].splitlines()
+        finally:
+            process.kill()
+    assert process.returncode == 0, said
+    assert " listening " in said[0]
+    assert [text.split()[3] for text in said[1:]] == [*meaning, "draining", "stopped"], said
 
 
 @pytest.mark.parametrize("stage", ["lame duck", "drain"])

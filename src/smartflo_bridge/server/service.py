@@ -109,15 +109,29 @@ async def run_service(config: Config, config_dir: Path, handler: Handler | None 
     allow_files(files_needed(config))
     asyncio.get_running_loop().set_exception_handler(LoopErrors())
     with _doing([watch_files()]), fed_watchdog():  # also while we drain: a loop that turns is not to be killed
-        async with serving(config, config_dir, handler) as service:
-            service.requests.listen_to_signals(service.renew, service.tell_vitals)
+        async with serving(config, config_dir, handler, _listen_to_signals) as service:
             notify("READY=1")
             await service.requests.stop.wait()
 
 
+def _listen_to_signals(service: Service) -> None:
+    service.requests.listen_to_signals(service.renew, service.tell_vitals)
+
+
 @asynccontextmanager
-async def serving(config: Config, config_dir: Path, handler: Handler | None = None) -> AsyncIterator[Service]:
-    """Serve inside the context; leaving it drains. `handler` overrides the configuration's, and runs on its own thread.
+async def serving(
+    config: Config,
+    config_dir: Path,
+    handler: Handler | None = None,
+    before_calls: Callable[[Service], None] | None = None,
+) -> AsyncIterator[Service]:
+    """Serve inside the context; leaving it drains.
+
+    Args:
+        config: what to serve, and how.
+        config_dir: the folder that its files are relative to.
+        handler: overrides the configuration's, and runs on its own thread.
+        before_calls: what is to be done before the ports take calls, and before anybody is told that they do.
 
     Raises:
         ConfigError: something in the configuration cannot work here.
@@ -147,8 +161,6 @@ async def serving(config: Config, config_dir: Path, handler: Handler | None = No
         open_taps=open_taps,
     )
     tls = entrance.certificate.context if entrance.certificate else None
-    listener = await open_listener(call_sock, entrance.gate, config, registry, partial(run_call, setup=setup), tls=tls)
-    probes = await open_probe_port(health_sock)
     service = Service(
         registry,
         call_sock.getsockname()[1],
@@ -156,6 +168,10 @@ async def serving(config: Config, config_dir: Path, handler: Handler | None = No
         lambda: entrance.renew(config, config_dir),
         lambda: _log.info(vitals(registry, entrance.lag, home)),
     )
+    if before_calls is not None:
+        before_calls(service)
+    listener = await open_listener(call_sock, entrance.gate, config, registry, partial(run_call, setup=setup), tls=tls)
+    probes = await open_probe_port(health_sock)
     _log.info(
         line(
             "listening",
