@@ -29,7 +29,7 @@ from smartflo_bridge.core.errors import ConfigError
 from smartflo_bridge.handlers.lookup import BUILT_IN, find_handler
 from smartflo_bridge.log import counts, line
 from smartflo_bridge.server.access import Access, refuse_exposure
-from smartflo_bridge.server.collector import set_collector
+from smartflo_bridge.server.collector import fit_collector, set_collector
 from smartflo_bridge.server.connection import CLOSE_SECONDS
 from smartflo_bridge.server.entrance import open_entrance
 from smartflo_bridge.server.files import allow_files, files_needed, watch_files
@@ -110,8 +110,9 @@ async def run_service(config: Config, config_dir: Path, handler: Handler | None 
     asyncio.get_running_loop().set_exception_handler(LoopErrors())
     with _doing([watch_files()]), fed_watchdog():  # also while we drain: a loop that turns is not to be killed
         async with serving(config, config_dir, handler, _listen_to_signals) as service:
-            notify("READY=1")
-            await service.requests.stop.wait()
+            with _doing([fit_collector(service.registry)]):
+                notify("READY=1")
+                await service.requests.stop.wait()
 
 
 def _listen_to_signals(service: Service) -> None:
