@@ -108,22 +108,25 @@ class SpeechDetector:
                 self._begin_block(level)
             self._windows += 1
             if level > self._threshold:
-                self._hear_loud(level, edges)
+                if not self._is_speech:
+                    self._hear_first(level, edges)
+                    continue
+                if self._tail:
+                    self._tail.clear()
+                self._loudest = max(self._loudest, level)
             elif self._is_speech or self._lead:
                 self._hear_quiet(level, edges)
         return edges
 
-    def _hear_loud(self, level: int, edges: list[SpeechEdge]) -> None:
-        if self._is_speech:
-            self._tail.clear()
-        else:
-            if not self._lead:
-                self._start = self._windows - 1
-                self._loudest = 0
-            self._lead += 1
-            if self._lead == MIN_SPEECH_WINDOWS:
-                self._is_speech = True
-                edges.append(SpeechEdge(is_speech=True, position_bytes=self._start * WINDOW_BYTES + WINDOW_BYTES // 2))
+    def _hear_first(self, level: int, edges: list[SpeechEdge]) -> None:
+        """Take a loud window of what may become speech, and becomes it with the last of them."""
+        if not self._lead:
+            self._start = self._windows - 1
+            self._loudest = 0
+        self._lead += 1
+        if self._lead == MIN_SPEECH_WINDOWS:
+            self._is_speech = True
+            edges.append(SpeechEdge(is_speech=True, position_bytes=self._start * WINDOW_BYTES + WINDOW_BYTES // 2))
         self._loudest = max(self._loudest, level)
 
     def _hear_quiet(self, level: int, edges: list[SpeechEdge]) -> None:
