@@ -67,6 +67,7 @@ class MemoryPeer:
 
     def __init__(self, *, close_seconds: float = 0.0) -> None:
         self.sent: list[Sent] = []
+        self.writes = 0
         self.closed: tuple[int, str] | None = None
         self.closed_at_seconds: float | None = None
         self.on_send: Callable[[bytes], None] | None = None
@@ -85,12 +86,14 @@ class MemoryPeer:
         self._inbox = inbox
         self._deliver()
 
-    def send(self, text: bytes) -> None:
-        """Keep a message of the bridge, and show it to the platform."""
-        assert self.closed is None, "sent after the close"
-        self.sent.append(Sent(self.seconds, text))
-        if self.on_send is not None:
-            self.on_send(text)
+    def send(self, *texts: bytes) -> None:
+        """Keep messages of the bridge, and show them to the platform."""
+        self.writes += 1
+        for text in texts:
+            assert self.closed is None, "sent after the close"
+            self.sent.append(Sent(self.seconds, text))
+            if self.on_send is not None:
+                self.on_send(text)
 
     async def close(self, code: int, reason: str) -> None:
         """Keep the code; the far end answers in its time."""

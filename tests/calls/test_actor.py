@@ -71,6 +71,7 @@ async def test_effects_are_done_in_the_session_s_order():
         "media 4: 640",
         "mark two",
     ]
+    assert dialled.peer.writes == 1, "what leaves at once takes one write"
     await dialled.hung_up_on()
 
 

@@ -13,6 +13,7 @@ from calls.support import Dialled, speech
 from smartflo_bridge.calls.delivery import MAX_WAITING_EVENTS, READY_EVENTS, Delivery
 from smartflo_bridge.calls.home import HandlerLoop
 from smartflo_bridge.core.effects import Termination
+from smartflo_bridge.core.errors import CallEnded, HandlerError
 from smartflo_bridge.core.incoming import DTMF, DTMFEvent, Mark, MarkEvent, Media, MediaEvent, StopEvent
 from virtual_clock import run, virtual
 
@@ -159,6 +160,131 @@ async def test_a_reader_that_gives_up_loses_nothing():
     await asyncio.wait([taking])
     delivery.put(key(2))
     assert await taken(delivery) == [("key", 1), ("key", 2)]
+
+
+@virtual
+async def test_who_attends_is_given_events_at_once():
+    """In order, while they are put, and until the end; those that had come before are the first."""
+    delivery = Delivery(HandlerLoop.main(), 2.0)
+    seen = []
+    delivery.put(key(1))
+    attending = asyncio.ensure_future(delivery.attend(lambda event: seen.append(name_of(event)) is None))
+    await asyncio.sleep(0)
+    for number in (2, 3):
+        delivery.put(key(number))
+        assert seen[-1] == ("key", number)
+    delivery.finish()
+    await attending
+    assert seen == [("key", 1), ("key", 2), ("key", 3)]
+    assert delivery.abandon() == 0
+
+
+@virtual
+async def test_what_is_declined_is_the_next_event_again():
+    """And what follows waits behind it, as does what comes before it is attended to again."""
+    delivery = Delivery(HandlerLoop.main(), 2.0)
+    seen = []
+
+    def take(event):
+        is_wanted = name_of(event) != ("key", 2)
+        if is_wanted:
+            seen.append(name_of(event))
+        return is_wanted
+
+    delivery.put(key(0))
+    attending = asyncio.ensure_future(delivery.attend(take))
+    await asyncio.sleep(0)
+    for number in (1, 2, 3):
+        delivery.put(key(number))
+    await attending
+    assert seen == [("key", 0), ("key", 1)]
+    delivery.put(key(4))
+    assert await taken(delivery) == [("key", 2), ("key", 3), ("key", 4)]
+
+
+@virtual
+async def test_what_is_raised_while_attending():
+    """It is raised where the events are attended to, not where they are put; what comes later waits."""
+    delivery = Delivery(HandlerLoop.main(), 2.0)
+
+    def take(event):
+        if name_of(event) == ("key", 2):
+            raise CallEnded
+        return True
+
+    delivery.put(key(1))
+    attending = asyncio.ensure_future(delivery.attend(take))
+    await asyncio.sleep(0)
+    delivery.put(key(2))
+    delivery.put(key(3))
+    with pytest.raises(CallEnded):
+        await attending
+    delivery.put(key(4))
+    assert await taken(delivery) == [("key", 3), ("key", 4)]
+
+
+@virtual
+async def test_who_no_longer_attends_is_given_nothing():
+    """After a cancellation the events wait for the next reader, and nobody can read beside one who attends."""
+    delivery = Delivery(HandlerLoop.main(), 2.0)
+    seen = []
+    delivery.put(key(1))
+    attending = asyncio.ensure_future(delivery.attend(lambda event: seen.append(event) is None))
+    await asyncio.sleep(0)
+    with pytest.raises(HandlerError):
+        await anext(delivery)
+    attending.cancel()
+    delivery.put(key(2))
+    await asyncio.wait([attending])
+    delivery.put(key(3))
+    assert [name_of(event) for event in seen] == [("key", 1), ("key", 2)]
+    assert await taken(delivery) == [("key", 3)]
+
+
+@given(
+    st.lists(st.integers(1, 2000) | st.sampled_from(["key", "turn", "turn"]), max_size=60),
+    st.lists(st.booleans(), max_size=80),
+    st.booleans(),
+)
+def test_attending_is_as_good_as_iterating(steps, answers, is_threaded):
+    """Whatever is declined and tried again: each event is taken once, in its order, but for audio that had to go and is counted."""
+
+    async def main():
+        home = HandlerLoop.in_thread() if is_threaded else HandlerLoop.main()
+        delivery = Delivery(home, 0.2)
+        wanted, seen = iter(answers), []
+
+        def take(event):
+            is_wanted = next(wanted, True)
+            if is_wanted:
+                seen.append(event)
+            return is_wanted
+
+        async def serve():
+            async for event in delivery:
+                seen.append(event)
+                await delivery.attend(take)
+
+        put, lost = [], 0
+        serving = home.start(serve())
+        for number, step in enumerate(steps):
+            if step == "turn":
+                await asyncio.sleep(0)
+                continue
+            event = key(number) if step == "key" else audio(number, step)
+            put.append(event)
+            lost += delivery.put(event)
+        delivery.finish()
+        await asyncio.wait_for(asyncio.wrap_future(serving) if is_threaded else serving, 5)
+        assert home.stop(5)
+        assert seen == [event for event in put if event in seen]
+        gone = [event for event in put if event not in seen]
+        assert lost == sum(len(event.media.payload) for event in gone)
+
+    if is_threaded:
+        asyncio.run(main())
+    else:
+        run(main())
 
 
 @given(

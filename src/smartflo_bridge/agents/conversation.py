@@ -21,7 +21,7 @@ from smartflo_bridge.agents.succession import OpenSuccessor, successor_in_time
 from smartflo_bridge.agents.tolerance import Tolerance
 from smartflo_bridge.agents.tools import HANG_UP, failure
 from smartflo_bridge.calls.call import Call
-from smartflo_bridge.core.effects import MarkOutcome
+from smartflo_bridge.core.effects import HandlerEvent, MarkOutcome
 from smartflo_bridge.core.errors import AgentError, CallEnded, HandlerError
 from smartflo_bridge.core.incoming import DTMFEvent, MediaEvent
 
@@ -77,15 +77,18 @@ class Conversation:
     async def listen(self) -> None:
         """Tell the service what happens on the call, until it is over."""
         with suppress(CallEnded):  # it may be over before all of its events are taken
-            async for event in self._call:
-                match event:
-                    case MediaEvent():
-                        for is_speech in self.hearing.hear(event.ulaw):
-                            self._notice(is_speech=is_speech)
-                    case DTMFEvent():
-                        self.hearing.press(event.digit)
-                    case _:
-                        pass
+            await self._call.attend(self._hear)
+
+    def _hear(self, event: HandlerEvent) -> bool:
+        match event:
+            case MediaEvent():
+                for is_speech in self.hearing.hear(event.ulaw):
+                    self._notice(is_speech=is_speech)
+            case DTMFEvent():
+                self.hearing.press(event.digit)
+            case _:
+                pass
+        return True
 
     def _notice(self, *, is_speech: bool) -> None:
         """The caller begins to speak, or has ended, as we hear it."""

@@ -71,12 +71,14 @@ class _Actor:
         self._timer_due = math.inf
         self._close: Close | None = None
         self._handling: Handling | None = None  # once the stream has started
+        self._unsent: list[bytes] = []  # what leaves with one write
 
     async def run(self) -> None:
         """Serve until the session is over; then close the connection, and let the handler come to its end."""
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._take(Opened(), self._now_ns())
+                self._send()
                 self._peer.listen(self.inbox)
                 self._arm()
                 close = await self._serve()
@@ -105,6 +107,7 @@ class _Actor:
         while items and left:
             left -= 1
             self._take(items.popleft(), clock_ns() - began_ns)
+        self._send()
         if self.session.wake_at < self._timer_due:
             self._arm()
 
@@ -158,7 +161,7 @@ class _Actor:
         match effect:
             case Send():
                 text = encode_outgoing_event(effect.event)
-                self._peer.send(text)
+                self._unsent.append(text)
                 for tap in self._taps:
                     tap.message_out(at_ns, encode_outgoing_event(effect.shown) if effect.is_muted else text)
             case Deliver(event=event):
@@ -172,6 +175,12 @@ class _Actor:
                 self._close = effect
             case _:
                 assert_never(effect)
+
+    def _send(self) -> None:
+        """Write all that is to leave at once: a write costs as much as all else that happens to a frame."""
+        if self._unsent:
+            self._peer.send(*self._unsent)
+            self._unsent.clear()
 
     def _deliver(self, event: HandlerEvent) -> None:
         if self._handling is None and isinstance(event, StartEvent):
@@ -225,6 +234,7 @@ class _Actor:
         at_ns = self._now_ns()
         if self._close is None:
             self._take(Drained(), at_ns)
+        self._send()
         if self._handling is not None:
             if not self._handling.is_done:
                 self._handling.end(self.session.termination)

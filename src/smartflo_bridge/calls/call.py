@@ -10,7 +10,7 @@ import itertools
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable
 from typing import Any, Protocol
 
-from smartflo_bridge.calls.delivery import Delivery
+from smartflo_bridge.calls.delivery import Delivery, Taker
 from smartflo_bridge.calls.requests import Requests
 from smartflo_bridge.calls.utterance import Encoding, Utterance
 from smartflo_bridge.core.audio import SAMPLE_RATE_HZ
@@ -96,6 +96,17 @@ class Call:
             HandlerError: two tasks read the events at once.
         """
         return self._delivery.__anext__()
+
+    async def attend(self, take: Taker) -> None:
+        """Give each event to a function as it comes; return when that declines one, or when the call is over.
+
+        What it declines, by returning False, is the next event again. For handlers of ours, which share the actor's loop: none of
+        the turns that an iteration takes are taken there. The function is not to wait for anything.
+
+        Raises:
+            HandlerError: two tasks read the events at once.
+        """
+        await self._delivery.attend(take)
 
     async def digits(
         self, count: int = 1, timeout_seconds: float = 5.0, terminator: str = "#", *, barge_in: bool = True

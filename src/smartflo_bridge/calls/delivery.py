@@ -8,13 +8,14 @@ quality of its own call, and not a key press. One that leaves a thousand of them
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Self
 
 from smartflo_bridge.calls.home import HandlerLoop
 from smartflo_bridge.core.audio import SAMPLE_RATE_HZ
 from smartflo_bridge.core.effects import HandlerEvent
-from smartflo_bridge.core.errors import HandlerError
+from smartflo_bridge.core.errors import BridgeError, HandlerError
 from smartflo_bridge.core.incoming import MediaEvent
 
 READY_EVENTS = 8
@@ -23,6 +24,10 @@ READY_EVENTS = 8
 
 MAX_WAITING_EVENTS = 1024
 """Key presses and marks that may wait: 20 s of a key held down at the fastest that the platform's cadence could send."""
+
+
+Taker = Callable[[HandlerEvent], bool]
+"""Takes an event, or returns False to have it wait."""
 
 
 class Delivery:
@@ -48,11 +53,14 @@ class Delivery:
         self._is_finished = False
         self._is_waiting = False
         self._waiter: asyncio.Future[None] | None = None
+        self._taker: Taker | None = None  # while somebody on this loop attends
 
     # --- The actor's side
 
     def put(self, event: HandlerEvent) -> int:
         """Add an event; return how many bytes of older audio had to go for it."""
+        if self._taker is not None and self._give(self._taker, event):
+            return 0
         if not self._backlog and len(self._ready) < READY_EVENTS:
             self._ready.append(event)
             if self._is_waiting:
@@ -67,6 +75,19 @@ class Delivery:
         self._refill()
         self.is_overfull = self._backlog_events > MAX_WAITING_EVENTS
         return self._drop_excess()
+
+    def _give(self, take: Taker, event: HandlerEvent) -> bool:
+        """Give an event to who attends; return False if it is to wait, as all that follow it."""
+        try:
+            if take(event):
+                return True
+        except BridgeError as error:  # it is raised where `attend` is awaited
+            if self._waiter is not None and not self._waiter.done():
+                self._waiter.set_exception(error)
+            self._taker, self._is_waiting = None, False
+            return True
+        self._taker = None
+        return False
 
     def finish(self) -> None:
         """Say that nothing more will come: the handler's iteration ends when it has taken what is here."""
@@ -154,6 +175,28 @@ class Delivery:
                 await self._waiter
             finally:
                 self._waiter = None
+
+    async def attend(self, take: Taker) -> None:
+        """Give each event to a function, until it declines one, which is the next again, or until nothing more comes.
+
+        On the actor's own loop the function is called while the actor hands over the event, without a turn of the loop
+        between: it is not to wait for anything, and what it raises of ours is raised here.
+
+        Raises:
+            HandlerError: another task is waiting already.
+        """
+        async for event in self:
+            if not take(event):
+                self._ready.appendleft(event)
+                return
+            if self._post is not None or self._ready or self._backlog or self._is_finished:
+                continue
+            self._taker, self._is_waiting = take, True
+            self._waiter = self._actor_loop.create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter, self._taker, self._is_waiting = None, None, False
 
     def _wake_here(self) -> None:
         if self._waiter is not None and not self._waiter.done():

@@ -18,8 +18,8 @@ class Peer(Protocol):
         """
         ...
 
-    def send(self, text: bytes) -> None:
-        """Write one text message without waiting. A peer that does not read is cut by the carrier, within its bound."""
+    def send(self, *texts: bytes) -> None:
+        """Write text messages, at once and without waiting. A peer that does not read is cut by the carrier, within its bound."""
         ...
 
     async def close(self, code: int, reason: str) -> None:

@@ -107,9 +107,11 @@ class Requests:
         self._open.clear()
 
     def offer(self, ulaw: bytes, epoch: int) -> bool:
-        """Queue audio at once if there surely is room; return False to have it wait for some, or be told better."""
+        """Queue audio at once if there is room; return False to have it wait for some, or be told better."""
         size = len(ulaw)
-        if not 0 < size <= self._sure_room_bytes or size > self._piece_bytes or epoch != self.epoch or self.are_over:
+        if not 0 < size <= self._piece_bytes or epoch != self.epoch or self.are_over:
+            return False
+        if size > self._sure_room_bytes and size > self._room_bytes:
             return False
         self._post(Play(ulaw, epoch))
         self._posted_bytes += size

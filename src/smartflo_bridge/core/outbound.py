@@ -5,6 +5,7 @@ stream is in a state to be spoken to; here it always is.
 """
 
 import math
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import assert_never
 
@@ -74,8 +75,7 @@ class Outbound:
         """Do what the handler asks, or, where it is refused, account for it and answer all the same."""
         match command:
             case Play():
-                self.play(command, now, refusal)
-                return []
+                return self.play(command, now, refusal)
             case PlaceMark(ticket=ticket, name=name):
                 if refusal is None:
                     return self._place(ticket, name, now)
@@ -91,7 +91,7 @@ class Outbound:
             case _:
                 assert_never(command)
 
-    def play(self, command: Play, now: float, refusal: str | None) -> None:
+    def play(self, command: Play, now: float, refusal: str | None) -> list[Effect]:
         """Queue audio, or count it as dropped: for the given reason, a stale epoch, or a queue twice as long as allowed.
 
         A handler waits for room between pieces of a second, so only one that does not wait meets the last.
@@ -102,13 +102,17 @@ class Outbound:
             refusal = "interrupted"
         elif refusal is None and self._playout.queued_bytes + size > self._max_queue_bytes:
             refusal = "queue_full"
-        if refusal is None:
-            self._playout.enqueue(command.ulaw, now)
-            if self._muting.is_muted:
-                self._muted_until = self._playout.end
-            self.due = self._due()
-        else:
+        if refusal is not None:
             self._ledger.outbound_drops[refusal] += size
+            return []
+        is_muted = self._muting.is_muted
+        if not is_muted and (packets := self._playout.pass_on(command.ulaw, now)):
+            return self._send(packets, size, now)
+        self._playout.enqueue(command.ulaw, now)
+        if is_muted:
+            self._muted_until = self._playout.end
+        self.due = self._due()
+        return []
 
     def _place(self, ticket: int, name: str | None, now: float) -> list[Effect]:
         """Queue a mark under a name that is free, or discard it if too many are open."""
@@ -174,7 +178,7 @@ class Outbound:
         due = self._playout.due
         return min(due, self._marks.deadline) if self._marks.sent else due
 
-    def _send(self, items: list[bytes | QueuedMark], left: int, now: float) -> list[Effect]:
+    def _send(self, items: Sequence[bytes | QueuedMark], left: int, now: float) -> list[Effect]:
         """Say what has been released: so many bytes, which play without a break, up to the horizon; and marks."""
         effects: list[Effect] = []
         playout = self._playout

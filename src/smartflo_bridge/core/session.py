@@ -78,7 +78,7 @@ class Session:
         if isinstance(given, MediaEvent):  # the most frequent first
             self._take_media(given, now)
         elif isinstance(given, Play):
-            self._outbound.play(given, now, self._refusal)
+            effects += self._outbound.play(given, now, self._refusal)
         else:
             self._take_rarer(given, now)
             self._keep_time(now, is_tick=isinstance(given, signals.Tick))

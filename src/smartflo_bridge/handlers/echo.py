@@ -2,6 +2,7 @@
 
 from smartflo_bridge.calls.call import Call
 from smartflo_bridge.core.audio import silence
+from smartflo_bridge.core.effects import HandlerEvent
 from smartflo_bridge.core.incoming import MediaEvent
 
 HEAD_START_SECONDS = 0.06
@@ -12,20 +13,30 @@ class Echo:
     """Plays back what comes, in real time, without a gap."""
 
     def __init__(self, call: Call) -> None:
-        self._call = call
+        self._playback = call.utterance(encoding="ulaw")
         self._has_begun = False
+
+    def offer(self, event: MediaEvent) -> bool:
+        """Play one piece of the caller's audio at once; return False if it has to wait."""
+        return self._has_begun and self._playback.offer(event.media.payload) is None
 
     async def play(self, event: MediaEvent) -> None:
         """Play one piece of the caller's audio."""
         if not self._has_begun:
             self._has_begun = True
-            await self._call.play(silence(HEAD_START_SECONDS), encoding="ulaw")
-        await self._call.play(event.ulaw, encoding="ulaw")
+            await self._playback.play(silence(HEAD_START_SECONDS))
+        await self._playback.play(event.ulaw)
 
 
 async def echo(call: Call) -> None:
     """Play back what the caller says, until the call ends."""
     playback = Echo(call)
-    async for event in call:
+
+    def take(event: HandlerEvent) -> bool:
+        return not isinstance(event, MediaEvent) or playback.offer(event)
+
+    await call.attend(take)
+    async for event in call:  # it had to wait, as the first one has
         if isinstance(event, MediaEvent):
             await playback.play(event)
+        await call.attend(take)

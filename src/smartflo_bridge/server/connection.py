@@ -181,18 +181,21 @@ class GuardedConnection(WireConnection, ServerConnection):
 
     # --- Out
 
-    def write_text(self, text: bytes) -> None:
-        """Write a text message, unless the connection is closing; cut one that fails or takes too little."""
+    def write_texts(self, *texts: bytes) -> None:
+        """Write text messages with one system call, unless the connection is closing; cut one that fails or takes too little."""
         if self.protocol.state is not State.OPEN:
             return
-        if self._fast_frames:
-            self.transport.write(text_frame(text))
-        else:
+        if not self._fast_frames:
             try:
-                broadcast([self], text, text=True, raise_exceptions=True)
+                for text in texts:
+                    broadcast([self], text, text=True, raise_exceptions=True)
             except ExceptionGroup:
                 self.transport.abort()
                 return
+        elif len(texts) == 1:
+            self.transport.write(text_frame(texts[0]))
+        else:
+            self.transport.write(b"".join(map(text_frame, texts)))
         if self._cut is not None:  # audio is paced; clears and marks are as many as a handler asks for
             self.cut_if_too_much_waits()
 
@@ -236,5 +239,5 @@ class WebSocketPeer:
 
     def __init__(self, connection: GuardedConnection) -> None:
         self.listen = connection.listen
-        self.send = connection.write_text
+        self.send = connection.write_texts
         self.close = connection.part
