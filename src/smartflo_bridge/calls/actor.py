@@ -15,7 +15,7 @@ from smartflo_bridge.calls.inbox import Inbox, Item
 from smartflo_bridge.calls.patience import Patience
 from smartflo_bridge.calls.peer import Peer
 from smartflo_bridge.calls.setup import CallSetup
-from smartflo_bridge.core.effects import Close, Deliver, Effect, HandlerEvent, Notice, Reply, Send
+from smartflo_bridge.core.effects import Close, Deliver, HandlerEvent, Notice, Reply, Send
 from smartflo_bridge.core.errors import ProtocolError
 from smartflo_bridge.core.incoming import IncomingEvent, MediaEvent, StartEvent, parse_incoming_event
 from smartflo_bridge.core.outgoing import encode_outgoing_event
@@ -131,8 +131,13 @@ class _Actor:
         for effect in self.session.handle(given, at_ns / 1e9):
             if isinstance(effect, Deliver) and self._handling is not None:  # the most frequent
                 self._handling.deliver(effect.event)
+            elif isinstance(effect, Send):
+                text = encode_outgoing_event(effect.event)
+                self._unsent.append(text)
+                for tap in self._taps:
+                    tap.message_out(at_ns, encode_outgoing_event(effect.shown) if effect.is_muted else text)
             else:
-                self._perform(effect, at_ns)
+                self._perform(effect)
 
     def _arm(self) -> None:
         """Have a `Tick` come at the session's deadline.
@@ -157,13 +162,8 @@ class _Actor:
 
     # --- Effects
 
-    def _perform(self, effect: Effect, at_ns: int) -> None:
+    def _perform(self, effect: Deliver | Reply | Notice | Close) -> None:
         match effect:
-            case Send():
-                text = encode_outgoing_event(effect.event)
-                self._unsent.append(text)
-                for tap in self._taps:
-                    tap.message_out(at_ns, encode_outgoing_event(effect.shown) if effect.is_muted else text)
             case Deliver(event=event):
                 self._deliver(event)
             case Reply(ticket=ticket, outcome=outcome):

@@ -59,8 +59,14 @@ class Delivery:
 
     def put(self, event: HandlerEvent) -> int:
         """Add an event; return how many bytes of older audio had to go for it."""
-        if self._taker is not None and self._give(self._taker, event):
-            return 0
+        if self._taker is not None:
+            try:
+                if self._taker(event):
+                    return 0
+            except BridgeError as error:
+                self._fail(error)
+                return 0
+            self._taker = None  # it is to wait, as all that follow it
         if not self._backlog and len(self._ready) < READY_EVENTS:
             self._ready.append(event)
             if self._is_waiting:
@@ -76,18 +82,11 @@ class Delivery:
         self.is_overfull = self._backlog_events > MAX_WAITING_EVENTS
         return self._drop_excess()
 
-    def _give(self, take: Taker, event: HandlerEvent) -> bool:
-        """Give an event to who attends; return False if it is to wait, as all that follow it."""
-        try:
-            if take(event):
-                return True
-        except BridgeError as error:  # it is raised where `attend` is awaited
-            if self._waiter is not None and not self._waiter.done():
-                self._waiter.set_exception(error)
-            self._taker, self._is_waiting = None, False
-            return True
-        self._taker = None
-        return False
+    def _fail(self, error: BridgeError) -> None:
+        """Have an error raised where `attend` is awaited."""
+        self._taker, self._is_waiting = None, False
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_exception(error)
 
     def finish(self) -> None:
         """Say that nothing more will come: the handler's iteration ends when it has taken what is here."""

@@ -40,7 +40,9 @@ class Inbox:
     def accept(self, message: bytes, on_room: Callable[[], None]) -> bool:
         """Add a message of the connection; return False if it is to stop reading until `on_room` is called."""
         self._bytes += len(message)
-        self.put(message)
+        self.items.append(message)
+        if self._reader is not None:
+            self._wake()
         if self._bytes < FULL_BYTES and len(self.items) < FULL_ITEMS:
             return True
         self._on_room = on_room
@@ -49,11 +51,13 @@ class Inbox:
     def put(self, item: Item) -> None:
         """Add an item."""
         self.items.append(item)
-        reader = self._reader
-        if reader is not None:
-            self._reader = None
-            if not reader.done():  # it may have been cancelled
-                reader.set_result(None)
+        if self._reader is not None:
+            self._wake()
+
+    def _wake(self) -> None:
+        reader, self._reader = self._reader, None
+        if reader is not None and not reader.done():  # it may have been cancelled
+            reader.set_result(None)
 
     def arrival(self) -> asyncio.Future[None] | None:
         """Return what to await until there is an item to take; None if there is one now."""

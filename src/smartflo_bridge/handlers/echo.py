@@ -16,8 +16,10 @@ class Echo:
         self._playback = call.utterance(encoding="ulaw")
         self._has_begun = False
 
-    def offer(self, event: MediaEvent) -> bool:
-        """Play one piece of the caller's audio at once; return False if it has to wait."""
+    def take(self, event: HandlerEvent) -> bool:
+        """Play a piece of the caller's audio at once; return False if it has to wait."""
+        if not isinstance(event, MediaEvent):
+            return True
         return self._has_begun and self._playback.offer(event.media.payload) is None
 
     async def play(self, event: MediaEvent) -> None:
@@ -31,12 +33,8 @@ class Echo:
 async def echo(call: Call) -> None:
     """Play back what the caller says, until the call ends."""
     playback = Echo(call)
-
-    def take(event: HandlerEvent) -> bool:
-        return not isinstance(event, MediaEvent) or playback.offer(event)
-
-    await call.attend(take)
+    await call.attend(playback.take)
     async for event in call:  # it had to wait, as the first one has
         if isinstance(event, MediaEvent):
             await playback.play(event)
-        await call.attend(take)
+        await call.attend(playback.take)

@@ -55,6 +55,7 @@ class FrameSplitter:
         "_held",
         "_is_in_message",
         "_is_off",
+        "_long",
         "_mask_bytes",
         "_masked",
         "_max_bytes",
@@ -83,6 +84,7 @@ class FrameSplitter:
         self._masked = _MASKED if from_client else 0
         self._mask_bytes = _MASK_BYTES if from_client else 0
         self._whole = _WHOLE_MASKED if from_client else _WHOLE_PLAIN
+        self._long = self._masked | 126
         self._body_at = _LONG_HEADER_BYTES + self._mask_bytes  # of a frame that begins with `_whole`
         self._held = bytearray()
         self._needed = 0  # so many bytes must be held before there is anything new to see
@@ -136,8 +138,21 @@ class FrameSplitter:
         self._take_text = self._take_binary = self._pass_on = _refuse
 
     def _split(self, data: bytes) -> None:
+        """Hand over the whole messages of 126 bytes or more that come first, as `feed` does with one; then look closer."""
         at, end = 0, len(data)
-        wants_more = True
+        wants_more = not self._is_in_message
+        while wants_more and end - at > _LONG_HEADER_BYTES and data[at] == WHOLE_TEXT and data[at + 1] == self._long:
+            body = at + self._body_at
+            stop = body + (data[at + 2] << 8 | data[at + 3])
+            if stop > end or stop - body > self._max_bytes:
+                break
+            message = data[body:stop]
+            wants_more = self._take_text(apply_mask(message, data[body - 4 : body]) if self._masked else message)
+            at = stop
+        self._split_any(data, at, wants_more=wants_more or self._is_in_message)
+
+    def _split_any(self, data: bytes, at: int, *, wants_more: bool) -> None:
+        end = len(data)
         self._needed = 2
         while wants_more and end - at >= 2:
             first, second = data[at], data[at + 1]
