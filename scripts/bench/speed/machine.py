@@ -28,12 +28,29 @@ def coming_first() -> Iterator[None]:
 
     What has to wait for its core finds several frames when it gets it, and looks the cheaper for it.
     """
+    with _at_priority(PRIORITY):
+        yield
+
+
+@contextmanager
+def taking_turns() -> Iterator[None]:
+    """Let what runs inside the context take its turns with everybody else again: for figures of latency.
+
+    The kernel's own threads for what the network brings (ksoftirqd) have an ordinary priority. Whoever comes before them waits,
+    for tens of ms, for his own messages.
+    """
+    with _at_priority(0):
+        yield
+
+
+@contextmanager
+def _at_priority(priority: int) -> Iterator[None]:
     before = os.getpriority(os.PRIO_PROCESS, 0)
     text = AUTOGROUP.read_text() if AUTOGROUP.exists() else ""
     with suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, 0, PRIORITY)
+        os.setpriority(os.PRIO_PROCESS, 0, priority)
         if text:
-            AUTOGROUP.write_text(str(PRIORITY))
+            AUTOGROUP.write_text(str(priority))
     try:
         yield
     finally:

@@ -17,6 +17,7 @@ from speed.comparing import (
 )
 from speed.footprint import endurance, memory, share_port, starts
 from speed.inprocess import a_minute_at_once, resampling
+from speed.machine import taking_turns
 from speed.rounds import Journal, Rounds
 from speed.timing import interrupts, newcomers, pacing, response
 from speed.verdicts import NUMBERS, Outcome
@@ -64,6 +65,12 @@ class Results:
 Step = tuple[tuple[str, ...], Callable[[], None]]
 
 
+def in_turn(figures: Callable[[], dict[str, Outcome]]) -> dict[str, Outcome]:
+    """Measure when things come, without coming before everybody else."""
+    with taking_turns():
+        return figures()
+
+
 def full_steps(results: Results, journal: Journal, minutes: int) -> list[Step]:
     """Return the steps, each with the figures that it gives."""
     keep = results.outcomes.update
@@ -77,8 +84,8 @@ def full_steps(results: Results, journal: Journal, minutes: int) -> list[Step]:
         (("P5",), lambda: keep(compare_pipecat(FULL, journal))),
         (("P6",), lambda: results.keep_rounds("100", compare_100_ms(SHORT, journal, everybody=True))),
         (("P7",), lambda: results.keep_capacity(compare_capacity(journal))),
-        (("P8",), lambda: keep(response(8.0, journal))),
-        (("P9",), lambda: keep(pacing(60.0, journal))),
+        (("P8",), lambda: keep(in_turn(lambda: response(8.0, journal)))),
+        (("P9",), lambda: keep(in_turn(lambda: pacing(60.0, journal)))),
         (("P10",), lambda: keep(memory(journal))),
         (("P11",), lambda: keep(compare_many(FULL, journal))),
         (("P12",), lambda: keep(endurance(minutes, journal))),
@@ -86,8 +93,8 @@ def full_steps(results: Results, journal: Journal, minutes: int) -> list[Step]:
         (("P14",), lambda: keep(resampling(journal))),
         (("P15",), lambda: keep(share_port(3, FULL.seconds, journal))),
         (("P16",), lambda: results.keep_capacity(count_platform_calls(journal))),
-        (("P17",), lambda: keep(newcomers(journal))),
-        (("P18",), lambda: keep(interrupts(10.0, journal))),
+        (("P17",), lambda: keep(in_turn(lambda: newcomers(journal)))),
+        (("P18",), lambda: keep(in_turn(lambda: interrupts(10.0, journal)))),
         (("P19",), lambda: keep(compare_threads(FULL, journal))),
     ]
 
