@@ -268,3 +268,35 @@ async def test_a_call_that_is_cancelled_in_its_handler_s_grace_has_its_line(capl
     await asyncio.sleep(5)
     assert dialled.tap.transcript[-1] == "end"
     assert len(end_lines(caplog)) == 1
+
+
+@virtual
+async def test_a_mistake_of_ours_ends_its_own_call(caplog):
+    """One in the function that attends is one in the actor: the call is accounted for all the same, and nothing of it is left."""
+    caplog.set_level("INFO")
+    seen = []
+
+    def take(event):
+        seen.append(event)
+        if len(seen) == 3:
+            raise KeyError
+        return True
+
+    async def answer(call):
+        await call.play(speech(1.0), encoding="ulaw")
+        await call.attend(take)
+
+    dialled = Dialled(answer)
+    call = await dialled.begun()
+    for _ in range(4):
+        dialled.platform.speak(speech(0.1))
+    with pytest.raises(ExceptionGroup, match="unhandled"):
+        await dialled.task
+    await asyncio.sleep(0.01)
+    assert len(seen) == 3
+    assert len(dialled.registry) == 0
+    assert dialled.handler_ended_at is not None
+    assert dialled.tap.transcript[-1] == "end"
+    assert dialled.tap.session.ledger.balanced
+    assert call.termination is Termination.DRAINED
+    assert len(end_lines(caplog)) == 1

@@ -60,13 +60,15 @@ class Delivery:
     def put(self, event: HandlerEvent) -> int:
         """Add an event; return how many bytes of older audio had to go for it."""
         if self._taker is not None:
+            take, self._taker = self._taker, None  # whatever it raises, it is not asked again
             try:
-                if self._taker(event):
-                    return 0
+                is_taken = take(event)
             except BridgeError as error:
                 self._fail(error)
                 return 0
-            self._taker = None  # it is to wait, as all that follow it
+            if is_taken:
+                self._taker = take
+                return 0
         if not self._backlog and len(self._ready) < READY_EVENTS:
             self._ready.append(event)
             if self._is_waiting:
@@ -84,7 +86,7 @@ class Delivery:
 
     def _fail(self, error: BridgeError) -> None:
         """Have an error raised where `attend` is awaited."""
-        self._taker, self._is_waiting = None, False
+        self._is_waiting = False
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_exception(error)
 
@@ -179,7 +181,7 @@ class Delivery:
         """Give each event to a function, until it declines one, which is the next again, or until nothing more comes.
 
         On the actor's own loop the function is called while the actor hands over the event, without a turn of the loop
-        between: it is not to wait for anything, and what it raises of ours is raised here.
+        between: it is not to wait for anything. A `BridgeError` that it raises is raised here; any other ends the call, actor and all.
 
         Raises:
             HandlerError: another task is waiting already.
