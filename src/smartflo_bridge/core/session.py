@@ -83,9 +83,8 @@ class Session:
             self._take_rarer(given, now)
             self._keep_time(now, is_tick=isinstance(given, signals.Tick))
             return effects
-        ours, peers = self._outbound.due, self._limits.due
-        self.wake_at = due = min(peers, ours)
-        if now >= due:
+        self.wake_at = min(self._outbound.due, self._limits.due)
+        if now >= self.wake_at:
             self._keep_time(now, is_tick=False)
         return effects
 
@@ -128,8 +127,7 @@ class Session:
         elif event.stream_sid not in self._sids:
             ledger.inbound_drops["foreign_stream"] += size
         elif size:
-            ulaw = self.muting.audio(event) if self.muting.hides_audio else event.media.payload
-            self._turns.hear(ulaw, now, event.media.timestamp)
+            self._turns.hear(self.muting.audio(event), now, event.media.timestamp)
             if self._handler_is_done:
                 ledger.inbound_drops["handler_done"] += size
             else:
