@@ -39,7 +39,7 @@ def taking_turns() -> Iterator[None]:
     The kernel's own threads for what the network brings (ksoftirqd) have an ordinary priority. Whoever comes before them waits,
     for tens of ms, for his own messages.
     """
-    with _at_priority(0):
+    with _at_priority(max(0, os.getpriority(os.PRIO_PROCESS, 0))):  # who was told to give way still does
         yield
 
 

@@ -105,6 +105,7 @@ class Call:
 
         Raises:
             HandlerError: two tasks read the events at once.
+            BridgeError: the function has raised it. What else it raises ends the call.
         """
         await self._delivery.attend(take)
 

@@ -1,8 +1,8 @@
 """The delivery queue: events on their way from the actor to a handler, which may run on another thread, and be slow.
 
-Two bounded parts without a lock, each with one writer. `ready` is what the handler takes from: the actor appends, the
-handler pops. `backlog` is the actor's alone; what does not fit into `ready` waits there, and when it holds more audio
-than allowed, its oldest audio goes, counted. Start, dtmf, mark and stop are never dropped: a slow handler costs the
+Two bounded parts without a lock. `ready` is what the handler takes from: the actor appends, the handler pops, and puts back
+in front what it declines. `backlog` is the actor's alone; what does not fit into `ready` waits there, and when it holds
+more audio than allowed, its oldest audio goes, counted. Start, dtmf, mark and stop are never dropped: a slow handler costs the
 quality of its own call, and not a key press. One that leaves a thousand of them costs the call itself, not memory.
 """
 
