@@ -77,6 +77,7 @@ class MemoryPeer:
         self._incoming: deque[bytes | PeerLost] = deque()
         self._inbox: Inbox | None = None
         self._is_lost = False
+        self._flush_is_coming = False
 
     # --- For the actor
 
@@ -144,8 +145,17 @@ class MemoryPeer:
             item = self._incoming.popleft()
             if isinstance(item, PeerLost):
                 self._inbox.put(item)
-            elif not self._inbox.accept(item, self._deliver):
+                continue
+            if not self._flush_is_coming:  # what is pushed in one turn of the loop is read at once
+                self._flush_is_coming = True
+                self._loop.call_soon(self._flush)
+            if not self._inbox.accept(item, self._deliver):
                 return
+
+    def _flush(self) -> None:
+        self._flush_is_coming = False
+        if self._inbox is not None:
+            self._inbox.flush()
 
 
 class Platform:

@@ -28,9 +28,9 @@ _SPOKEN = bytes(byte for byte in range(256) if byte not in (0x00, 0x7F, 0x80, 0x
 
 async def arrival(inbox: Inbox) -> None:
     """Wait until there is something to take."""
-    coming = inbox.arrival()
-    if coming is not None:
-        await coming
+    coming = asyncio.get_running_loop().create_future()
+    inbox.wait(lambda: coming.done() or coming.set_result(None))
+    await coming
 
 
 def speech(seconds: float, seed: object = "speech") -> bytes:

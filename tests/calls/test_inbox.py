@@ -43,10 +43,10 @@ async def test_a_connection_is_stopped_by_number_and_by_size():
             assert [inbox.accept(message, partial(told.append, 1)) for _ in range(count)] == [True] * (count - 1) + [
                 False
             ]
-            assert inbox.arrival() is None
+            inbox.wait(lambda: None)
             assert len(all_of(inbox)) == count
             assert told == []
-            assert inbox.arrival() is not None
+            inbox.wait(lambda: None)
             assert told.pop() == 1
 
 
@@ -61,6 +61,65 @@ async def test_waiting_ends_with_the_first_item():
     await arrival(inbox)
     assert loop.time() - began == 5
     assert all_of(inbox) == [b"1", b"2", b"3"]
+
+
+@virtual
+async def test_a_connection_has_its_reader_resumed_at_once():
+    """When it has put in all that it read: once, in the same turn of the loop, and not by each message."""
+    inbox, found = Inbox(), []
+    inbox.wait(lambda: found.append(all_of(inbox)))
+    for message in (b"1", b"2", b"3"):
+        assert inbox.accept(message, lambda: None)
+    assert found == []
+    inbox.flush()
+    assert found == [[b"1", b"2", b"3"]]
+    inbox.flush()  # nobody waits
+    inbox.wait(lambda: found.append(all_of(inbox)))
+    inbox.flush()  # there is nothing
+    await asyncio.sleep(0)
+    assert len(found) == 1
+
+
+@virtual
+async def test_others_have_the_reader_resumed_in_the_next_turn():
+    """A handler that asks for something is not interrupted by the answer; several items are one wake-up."""
+    inbox, found = Inbox(), []
+    inbox.wait(lambda: found.append(all_of(inbox)))
+    inbox.put(b"1")
+    inbox.put(b"2")
+    assert found == []
+    await asyncio.sleep(0)
+    assert found == [[b"1", b"2"]]
+
+
+@virtual
+async def test_what_is_there_already_is_for_the_next_turn():
+    """A reader that leaves something for later lets others have their turn first, unless more comes at once."""
+    inbox, found = Inbox(), []
+    inbox.put(b"1")
+    inbox.wait(lambda: found.append(inbox.take()))
+    assert found == []
+    await asyncio.sleep(0)
+    assert found == [b"1"]
+    inbox.put(b"2")
+    inbox.put(b"3")
+    inbox.wait(lambda: found.append(inbox.take()))
+    inbox.flush()
+    await asyncio.sleep(0)  # what was to come in this turn has come already
+    assert found == [b"1", b"2"]
+
+
+@virtual
+async def test_who_leaves_is_not_called():
+    """What comes then waits for whoever reads next."""
+    inbox, found = Inbox(), []
+    inbox.wait(lambda: found.append("never"))
+    inbox.put(b"1")
+    inbox.leave()
+    inbox.flush()
+    await asyncio.sleep(0)
+    assert found == []
+    assert all_of(inbox) == [b"1"]
 
 
 @virtual

@@ -10,6 +10,7 @@ import asyncio
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -77,7 +78,10 @@ async def echo(peer: Peer, *, bound_to: str | None) -> None:
     inbox = Inbox()
     peer.listen(inbox)
     while True:
-        await (inbox.arrival() or asyncio.sleep(0))
+        if not inbox.items:
+            coming = asyncio.get_running_loop().create_future()
+            inbox.wait(partial(coming.set_result, None))
+            await coming
         item = inbox.take()
         if isinstance(item, PeerLost):
             return

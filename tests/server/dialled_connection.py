@@ -30,12 +30,14 @@ class MemoryTransport(asyncio.Transport):
     def __init__(self) -> None:
         super().__init__()
         self.written = bytearray()
+        self.writes = 0
         self.is_reading = True
         self.has_ended = False
 
     def write(self, data: Any) -> None:
         if not self.has_ended:
             self.written += data
+            self.writes += 1
 
     def get_write_buffer_size(self) -> int:
         return 0
@@ -97,12 +99,16 @@ class DialledConnection:
         )
         self.connection.connection_made(self.transport)
 
-    async def open(self, *pieces: bytes) -> None:
-        """Shake hands, the request in pieces, and listen."""
+    async def shake_hands(self, *pieces: bytes) -> None:
+        """Let the request come, in pieces, and answer it."""
         for piece in pieces or (REQUEST,):
             self.connection.data_received(piece)
         await self.connection.handshake(server_header=None)
         self.transport.written.clear()
+
+    async def open(self, *pieces: bytes) -> None:
+        """Shake hands, the request in pieces, and listen."""
+        await self.shake_hands(*pieces)
         self.connection.listen(self.inbox)
 
     def feed(self, data: bytes) -> None:
@@ -122,7 +128,9 @@ class DialledConnection:
             item = self.inbox.take()
             if item is not None:
                 items.append(item)
-            elif self.inbox.arrival() is not None:
+                continue
+            self.inbox.wait(lambda: None)
+            if not self.inbox.items:
                 return items
 
     def outcome(self) -> tuple[list[object], bytes, PeerLost | None]:

@@ -15,6 +15,7 @@ from smartflo_bridge.calls.inbox import Inbox, Item
 from smartflo_bridge.calls.patience import Patience
 from smartflo_bridge.calls.peer import Peer
 from smartflo_bridge.calls.setup import CallSetup
+from smartflo_bridge.calls.stepper import SUSPENDED, Stepper
 from smartflo_bridge.core.effects import Close, Deliver, HandlerEvent, Notice, Reply, Send
 from smartflo_bridge.core.errors import ProtocolError
 from smartflo_bridge.core.incoming import IncomingEvent, MediaEvent, StartEvent, parse_incoming_event
@@ -69,23 +70,24 @@ class _Actor:
         self._began_ns = setup.clock_ns()
         self._timer: Patience | None = None
         self._timer_due = math.inf
-        self._close: Close | None = None
+        self._over: asyncio.Future[Close] = asyncio.get_running_loop().create_future()
         self._handling: Handling | None = None  # once the stream has started
         self._unsent: list[bytes] = []  # what leaves with one write
 
     async def run(self) -> None:
         """Serve until the session is over; then close the connection, and let the handler come to its end."""
+        reader = Stepper(self._read(), failed=self._over)
         try:
-            async with asyncio.TaskGroup() as tasks:
-                self._take(Opened(), self._now_ns())
-                self._send()
-                self._peer.listen(self.inbox)
-                self._arm()
-                close = await self._serve()
-                accountant = tasks.create_task(self._account_for_the_rest())
-                await self._part(close)
-                accountant.cancel()
+            self._take(Opened(), self._now_ns())
+            self._send()
+            self._peer.listen(self.inbox)
+            self._arm()
+            self._resume = reader.resume
+            reader.resume()
+            await self._part(await self._over)
         finally:
+            self.inbox.leave()
+            reader.close()
             self._settle()
 
     # --- Inputs
@@ -93,23 +95,25 @@ class _Actor:
     def _now_ns(self) -> int:
         return self._clock_ns() - self._began_ns
 
-    async def _serve(self) -> Close:
-        """Take what comes until the session is over."""
-        while self._close is None:
-            await (self.inbox.arrival() or asyncio.sleep(0))
-            self._take_portion()
-        return self._close
-
-    def _take_portion(self) -> None:
-        """Take what has come, or the first of it: others are to have their turn too."""
-        items, clock_ns, began_ns = self.inbox.items, self._clock_ns, self._began_ns
-        left = PORTION
-        while items and left:
-            left -= 1
-            self._take(items.popleft(), clock_ns() - began_ns)
-        self._send()
-        if self.session.wake_at < self._timer_due:
-            self._arm()
+    async def _read(self) -> None:
+        """Take what comes, until the session is over; then what still comes in, so that it is counted and nobody waits for an answer."""
+        inbox, items, session, clock_ns, began_ns = (
+            self.inbox,
+            self.inbox.items,
+            self.session,
+            self._clock_ns,
+            self._began_ns,
+        )
+        while True:
+            inbox.wait(self._resume)
+            await SUSPENDED
+            left = PORTION  # others are to have their turn too
+            while items and left:
+                left -= 1
+                self._take(items.popleft(), clock_ns() - began_ns)
+            self._send()
+            if session.wake_at < self._timer_due:
+                self._arm()
 
     def _take(self, item: Item, at_ns: int) -> None:
         given: Input
@@ -159,6 +163,7 @@ class _Actor:
         self._timer = None
         self._timer_due = math.inf
         self.inbox.put(Tick())
+        self.inbox.flush()
 
     # --- Effects
 
@@ -172,7 +177,10 @@ class _Actor:
             case Notice(kind=kind, text=text):
                 _log.info(line(text, kind=kind, stream_sid=self.session.stream_sid))
             case Close():
-                self._close = effect
+                if self._handling is not None:
+                    self._handling.end(effect.termination)
+                if not self._over.done():  # whoever cancels us does not wait for it any more
+                    self._over.set_result(effect)
             case _:
                 assert_never(effect)
 
@@ -211,19 +219,11 @@ class _Actor:
     # --- The end
 
     async def _part(self, close: Close) -> None:
-        """Tell the handler, close the connection, and give the handler its time."""
-        if self._handling is not None:
-            self._handling.end(close.termination)
+        """Close the connection, and give the handler, who has been told, its time."""
         await self._peer.close(close.code, close.reason)
         if self._handling is not None:
             self._setup.registry.remove(self._handling.call)
             await self._handling.part()
-
-    async def _account_for_the_rest(self) -> None:
-        """Take what still comes in, so that it is counted and nobody waits for an answer."""
-        while True:
-            await (self.inbox.arrival() or asyncio.sleep(0))
-            self._take_portion()
 
     def _settle(self) -> None:
         """Close the accounts, and say how the call went. Whoever cancelled us in the middle finds nothing left open."""
@@ -232,7 +232,7 @@ class _Actor:
         while (item := self.inbox.take()) is not None:
             self._take(item, self._now_ns())
         at_ns = self._now_ns()
-        if self._close is None:
+        if not self.session.is_over:
             self._take(Drained(), at_ns)
         self._send()
         if self._handling is not None:

@@ -97,7 +97,10 @@ class HandlerLoop:
     def start(self, coroutine: Coroutine[Any, Any, None]) -> Running:
         """Run a coroutine there, from the main loop; what it returns is for `cancel`, and a future in a thread's case."""
         if self._thread is None:  # a future for another thread, and what keeps it, would take 2 kB
-            return self._loop.create_task(self._hold(coroutine))
+            task = self._loop.create_task(coroutine)
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+            return task
         if self._to_main is None or self._to_main.loop is not asyncio.get_running_loop():
             self._to_main = Mailbox(asyncio.get_running_loop())
         return asyncio.run_coroutine_threadsafe(self._hold(coroutine), self._loop)

@@ -1,9 +1,9 @@
 """The inbox: everything that can happen to a call goes through this one queue, in the order in which it happened.
 
-Messages come from the connection, commands from a handler that may run on another thread, ticks from the clock. One
-wake-up serves everything that arrived together. A connection that brings messages faster than they are taken is told to
-stop reading; what else comes is bounded by whoever asks. Not an `asyncio.Queue`: its hop costs 7 % of a frame, and it is not for
-threads.
+Messages come from the connection, commands from a handler that may run on another thread, ticks from the clock. The reader
+is resumed once for everything that arrived together: in the very turn of the loop in which a connection has read it (`flush`).
+A connection that brings messages faster than they are taken is told to stop reading; what else comes is bounded by whoever asks.
+Not an `asyncio.Queue`: its hop costs 7 % of a frame, and it is not for threads.
 """
 
 import asyncio
@@ -33,43 +33,56 @@ class Inbox:
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self.items: deque[Item] = deque()
-        self._reader: asyncio.Future[None] | None = None
+        self._resume: Callable[[], object] | None = None  # the reader, while it waits
+        self._flush_is_coming = False
         self._on_room: Callable[[], None] | None = None
         self._bytes = 0  # of the connection's messages since the reader last found nothing left
 
     def accept(self, message: bytes, on_room: Callable[[], None]) -> bool:
-        """Add a message of the connection; return False if it is to stop reading until `on_room` is called."""
+        """Add a message of the connection, which is to `flush` when it has added all; return False if it is to stop reading until `on_room` is called."""
         self._bytes += len(message)
         self.items.append(message)
-        if self._reader is not None:
-            self._wake()
         if self._bytes < FULL_BYTES and len(self.items) < FULL_ITEMS:
             return True
         self._on_room = on_room
         return False
 
     def put(self, item: Item) -> None:
-        """Add an item."""
+        """Add an item, for a reader that is resumed soon: whoever adds it has something else to finish first."""
         self.items.append(item)
-        if self._reader is not None:
-            self._wake()
+        if self._resume is not None:
+            self._flush_soon()
 
-    def _wake(self) -> None:
-        reader, self._reader = self._reader, None
-        if reader is not None and not reader.done():  # it may have been cancelled
-            reader.set_result(None)
+    def flush(self) -> None:
+        """Resume the reader now, if it waits and there is something for it."""
+        resume = self._resume
+        if resume is not None and self.items:
+            self._resume = None
+            resume()
 
-    def arrival(self) -> asyncio.Future[None] | None:
-        """Return what to await until there is an item to take; None if there is one now."""
+    def _flush_soon(self) -> None:
+        if not self._flush_is_coming:
+            self._flush_is_coming = True
+            self._loop.call_soon(self._flush_late)
+
+    def _flush_late(self) -> None:
+        self._flush_is_coming = False
+        self.flush()
+
+    def wait(self, resume: Callable[[], object]) -> None:
+        """Have a function called once, when there is something to take: in the next turn of the loop, if there is now."""
         if not self.items:
             self._bytes = 0
             if self._on_room is not None:
                 on_room, self._on_room = self._on_room, None
                 on_room()
+        self._resume = resume
         if self.items:
-            return None
-        self._reader = self._loop.create_future()
-        return self._reader
+            self._flush_soon()
+
+    def leave(self) -> None:
+        """Have nobody called any more."""
+        self._resume = None
 
     def take(self) -> Item | None:
         """Return the oldest item, or None if there is none."""

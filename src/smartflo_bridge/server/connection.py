@@ -126,8 +126,11 @@ class GuardedConnection(WireConnection, ServerConnection):
         self.frames.leave()
 
     def data_received(self, data: bytes) -> None:
-        """Take what has come."""
-        if self._inbox is not None or self.is_refused:
+        """Take what has come, and have the call's actor take it, all that was read at once."""
+        if self._inbox is not None:
+            self.frames.feed(data)
+            self._inbox.flush()
+        elif self.is_refused:
             self.frames.feed(data)
         elif self.protocol.state is State.CONNECTING:
             self._parse_request(data)
