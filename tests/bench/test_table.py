@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from speed.capacity import DISTURBED, LEAST_CALLS, MOST_CALLS, Try, most_calls
 from speed.comparing import ratio_outcome
-from speed.document import BEGIN, DOCUMENT, END, server_table, verdict_table, write
+from speed.document import BEGIN, DOCUMENT, END, quality, server_table, verdict_table, write
 from speed.load import Load, Seen
 from speed.plan import best_ratios
-from speed.rounds import Rounds
+from speed.rounds import Journal, Rounds
 from speed.verdicts import FIGURES, NUMBERS, Outcome, Verdict, rows
 
 LOAD = Load(200, seconds=4.0)
@@ -76,6 +76,31 @@ def test_time_is_counted_for_what_came_back() -> None:
     assert seen(40.0, lost=3, gone_early=1).troubles == ["1 gone early", "3 lost"]
     late = {"cpu": 0.95, "blocked": 0, "late_us": {"p50": 10, "p99": 1500, "max": 3000}}
     assert len(seen(40.0, generator=late).generator_troubles) == 2
+
+
+def test_a_saturated_server_is_one_whose_core_is_busy() -> None:
+    """However late the generator is then: frames that are due wait. What others took of the core was not idle."""
+    late = {"cpu": 0.95, "blocked": 0, "late_us": {"p50": 10, "p99": 1500, "max": 3000}}
+    saturated = replace(LOAD, most_under_way=4)
+    busy, idle = seen(99.0, generator=late), seen(96.0, generator=late)
+    assert busy.busy_share == pytest.approx(0.99)
+    assert replace(busy, load=saturated).generator_troubles == []
+    assert len(replace(idle, load=saturated).generator_troubles) == 1
+    shared = seen(80.0, core={"busy_seconds": 3.9, "stolen_seconds": 0.0})
+    assert replace(shared, load=saturated).generator_troubles == []
+
+
+def test_the_document_says_how_good_the_measurement_was() -> None:
+    """Of runs in real time, whether the generator kept time; of saturated ones, whether the server was."""
+    saturated = replace(LOAD, most_under_way=4)
+    paced, busy, idle = seen(40.0), replace(seen(99.0), load=saturated), replace(seen(60.0), load=saturated)
+    said = quality(Journal({}, runs=[paced, busy, idle]))
+    assert "In the 1 in real time the generator was busy for at most 40% of its core" in said
+    assert (
+        "In the 2 at saturation the server's core was busy for at least 60% of the time; in 1 for less than 97%" in said
+    )
+    assert "real time" not in quality(Journal({}, runs=[busy]))
+    assert "saturation" not in quality(Journal({}, runs=[paced]))
 
 
 def test_a_ratio_is_of_neighbours_and_the_median_of_rounds() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from speed.capacity import PLATFORM_BYTES
 from speed.comparing import CALLS, SATURATED, SATURATED_100_MS
 from speed.install import ROOT
+from speed.load import BUSY_SERVER
 from speed.machine import facts
 from speed.rounds import Journal, Rounds
 from speed.verdicts import Outcome, rows
@@ -73,14 +74,25 @@ def quality(journal: Journal) -> str:
     """Say how good the measurement itself was."""
     runs = journal.runs
     disturbed = sum(seen.is_disturbed for seen in runs)
-    late = max((seen.report["generator"]["late_us"] or {"p99": 0})["p99"] for seen in runs)
-    busiest = max(seen.report["generator"]["cpu"] for seen in runs)
-    doubtful = sum(bool(seen.generator_troubles) for seen in runs)
-    return (
-        f"In {len(runs)} runs, others had more than 5 % of the servers' core in {disturbed}. The generator was busy for at most "
-        f"{busiest:.0%} of its core, and its frames left at most {late / 1000:.2f} ms late (p99 of the worst run); {doubtful} runs "
-        f"were beyond its limits (90 %, 1 ms). The machine: {journal.stalls.summary()}."
-    )
+    paced = [seen for seen in runs if not seen.load.most_under_way]
+    saturated = [seen for seen in runs if seen.load.most_under_way]
+    words = [f"In {len(runs)} runs, others had more than 5 % of the servers' core in {disturbed}."]
+    if paced:
+        late = max((seen.report["generator"]["late_us"] or {"p99": 0})["p99"] for seen in paced)
+        busiest = max(seen.report["generator"]["cpu"] for seen in paced)
+        doubtful = sum(bool(seen.generator_troubles) for seen in paced)
+        words.append(
+            f"In the {len(paced)} in real time the generator was busy for at most {busiest:.0%} of its core, and its frames left "
+            f"at most {late / 1000:.2f} ms late (p99 of the worst run); {doubtful} were beyond its limits (90 %, 1 ms)."
+        )
+    if saturated:
+        idle = sum(bool(seen.generator_troubles) for seen in saturated)
+        least = min(seen.busy_share for seen in saturated)
+        words.append(
+            f"In the {len(saturated)} at saturation the server's core was busy for at least {least:.0%} of the time; "
+            f"in {idle} for less than {BUSY_SERVER:.0%}: what came was less than it carries."
+        )
+    return " ".join([*words, f"The machine: {journal.stalls.summary()}."])
 
 
 def measured(

@@ -35,7 +35,7 @@ struct arrival {
 struct call {
     int fd, number;
     enum state state;
-    bool wants_write;
+    bool wants_write, is_reading;
     uint8_t *in, *out;
     size_t in_size, out_size;
     /* ours */

@@ -108,7 +108,8 @@ void send_message(struct call *call, int epoll, int opcode, const char *text, si
     memcpy(to + header + 4, text, size);
     ws_mask(to + header + 4, size, key);
     call->out_size += header + 4 + size;
-    flush(call, epoll);
+    if (!call->is_reading)
+        flush(call, epoll);
 }
 
 /* --- Receiving */
@@ -282,6 +283,10 @@ void handle_events(struct call *call, int epoll, uint32_t events, int64_t now)
     call->in_size += (size_t)got;
     if (call->state == UPGRADING)
         take_answer(call, epoll);
+    call->is_reading = true; /* what the replies of one read make room for leaves together */
     if (call->state == OPEN)
         take_frames(call, epoll, now);
+    call->is_reading = false;
+    if (call->state == OPEN && call->out_size > 0 && !call->wants_write)
+        flush(call, epoll);
 }

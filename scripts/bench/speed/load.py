@@ -13,6 +13,8 @@ FRAME_SECONDS = 0.02
 LATE_US = 1000
 """A generator whose timeline is later than this in 1 % of frames would be measured itself."""
 BUSY_GENERATOR = 0.9
+BUSY_SERVER = 0.97
+"""Of the time: a core that is busy for less, at saturation, had to wait for the generator."""
 STARVED = 0.6
 DISTURBED = 0.05
 """Of the server's core, taken by others: a run with more is marked."""
@@ -101,11 +103,19 @@ class Seen:
 
     @property
     def generator_troubles(self) -> list[str]:
-        """What says that the generator, not the server, may have been the limit."""
+        """What says that the generator, not the server, may have been the limit: at saturation a server that is idle, else a timeline that is late."""
         own = self.report["generator"]
+        if self.load.most_under_way:
+            busy = self.busy_share
+            return [f"kept the server's core busy for {busy:.0%}"] if busy < BUSY_SERVER else []
         late_us = own["late_us"]["p99"] if own["late_us"] else 0
         found = [f"late by {late_us} us (p99)"] if late_us > LATE_US else []
         return [*found, f"{own['cpu']:.0%} of its core"] if own["cpu"] > BUSY_GENERATOR else found
+
+    @property
+    def busy_share(self) -> float:
+        """How much of the time the server's core was busy, with the server or with others."""
+        return self.cpu_seconds / float(self.report["seconds"]) + self.foreign_share
 
     @property
     def foreign_share(self) -> float:
