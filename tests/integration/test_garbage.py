@@ -24,6 +24,7 @@ from integration.daemon import bridge, on_uvloop, until, url_of
 from integration.test_tls import make_certificate
 from integration.wire import Platform, dialled, reset
 from smartflo_bridge import Call
+from smartflo_bridge.agents.beside import connect_all
 from smartflo_bridge.agents.connection import dial
 from smartflo_bridge.agents.dialect import Endpoint
 from smartflo_bridge.agents.far_end import DialError
@@ -201,6 +202,32 @@ def test_nothing_of_a_dial_in_vain_is_left(said: bytes | None) -> None:
         threading.Thread(target=answer, daemon=True).start()
     with sock:
         on_uvloop(main())
+
+
+@pytest.mark.parametrize("is_given_up", [False, True])
+def test_nothing_of_two_dials_in_vain_is_left(*, is_given_up: bool) -> None:
+    """Side by side, as for a service whose hearing and speaking are apart: one is refused, or the call ends meanwhile."""
+
+    async def main() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as silent, socket.create_server(("127.0.0.1", 0)) as other:
+            urls = [f"ws://127.0.0.1:{sock.getsockname()[1]}" for sock in (silent, other)]
+            if not is_given_up:
+                other.close()
+            endpoint = Endpoint(urls[0], beside={"other": Endpoint(urls[1])})
+            gc.collect()
+            for _ in range(CALLS):
+                dialling = asyncio.create_task(connect_all(dial, endpoint, 1.0, {}))
+                if is_given_up:
+                    await asyncio.sleep(0.05)
+                    dialling.cancel()
+                await asyncio.wait([dialling])
+                assert dialling.cancelled() or isinstance(dialling.exception(), DialError)
+            del dialling
+            await asyncio.sleep(0.1)
+            assert not protocols(ClientProtocol)
+            assert not left_to_the_collector()
+
+    on_uvloop(main())
 
 
 @pytest.mark.parametrize("port", ["port", "health_port"])

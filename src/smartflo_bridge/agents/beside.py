@@ -6,11 +6,11 @@ together: when one is gone, all are. Of each, one message at most is read ahead.
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Self
 
 from smartflo_bridge.agents.dialect import Endpoint
-from smartflo_bridge.agents.far_end import Closed, Connection
+from smartflo_bridge.agents.far_end import Closed, Connection, DialError
 from smartflo_bridge.agents.message import Message
 
 FIRST = ""
@@ -76,8 +76,11 @@ async def _read(connection: Connection) -> Message | Closed:
     return await connection.recv()
 
 
+Dial = Callable[[Endpoint, float], Awaitable[Connection]]
+
+
 async def connect_all(
-    dial: Callable[[Endpoint, float], Awaitable[Connection]],
+    dial: Dial,
     endpoint: Endpoint,
     timeout_seconds: float,
     connected: Mapping[str, Connection],
@@ -90,22 +93,49 @@ async def connect_all(
     if not endpoint.beside and not connected:
         return await dial(endpoint, timeout_seconds)
     opened = dict(connected)
-
-    async def open_one(name: str, one: Endpoint) -> None:
-        opened[name] = await dial(one, timeout_seconds)
-
-    is_complete = False
+    failure = await _open_all(dial, {FIRST: endpoint, **endpoint.beside}, timeout_seconds, opened)
+    if failure is None:
+        return Several({FIRST: opened.pop(FIRST), **opened})
     try:
-        async with asyncio.TaskGroup() as tasks:
-            for name, one in {FIRST: endpoint, **endpoint.beside}.items():
-                tasks.create_task(open_one(name, one))
-        is_complete = True
-    except ExceptionGroup as failures:
-        raise failures.exceptions[0] from None
+        raise failure
+    finally:
+        del failure  # it has this frame in its traceback
+
+
+async def _open_all(
+    dial: Dial, endpoints: Mapping[str, Endpoint], timeout_seconds: float, opened: dict[str, Connection]
+) -> DialError | None:
+    """Dial endpoints at the same time, and enter the connections; return the first failure, and then all of them are closed."""
+
+    async def open_one(name: str, one: Endpoint) -> DialError | None:
+        try:
+            opened[name] = await dial(one, timeout_seconds)
+        except DialError as error:
+            return error.kept()
+        return None
+
+    # No group of tasks: one that fails or is cancelled is garbage that refers to itself.
+    loop = asyncio.get_running_loop()
+    dialling = {loop.create_task(open_one(name, one)) for name, one in endpoints.items()}
+    failure, is_complete = None, False
+    try:
+        while dialling and failure is None:
+            done, dialling = await asyncio.wait(dialling, return_when=asyncio.FIRST_COMPLETED)
+            failure = next((told for task in done if (told := task.result()) is not None), None)
+        is_complete = failure is None
     finally:
         if not is_complete:
-            await asyncio.gather(*(connection.close() for connection in opened.values()))
-    return Several({FIRST: opened.pop(FIRST), **opened})
+            await _give_up(dialling, opened.values())
+    return failure
+
+
+async def _give_up(dialling: set[asyncio.Task[DialError | None]], opened: Collection[Connection]) -> None:
+    """Dial no more, and close what was reached."""
+    for task in dialling:
+        task.cancel()
+    if dialling:
+        await asyncio.wait(dialling)
+    await asyncio.gather(*(connection.close() for connection in opened))
 
 
 def _name_of(message: Message) -> str:

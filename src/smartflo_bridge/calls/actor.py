@@ -73,21 +73,20 @@ class _Actor:
         self._over: asyncio.Future[Close] = asyncio.get_running_loop().create_future()
         self._handling: Handling | None = None  # once the stream has started
         self._unsent: list[bytes] = []  # what leaves with one write
+        self._reader = Stepper(self._read(), failed=self._over)
 
     async def run(self) -> None:
         """Serve until the session is over; then close the connection, and let the handler come to its end."""
-        reader = Stepper(self._read(), failed=self._over)
         try:
             self._take(Opened(), self._now_ns())
             self._send()
             self._peer.listen(self.inbox)
             self._arm()
-            self._resume = reader.resume
-            reader.resume()
+            self._reader.resume()
             await self._part(await self._over)
         finally:
             self.inbox.leave()
-            reader.close()
+            self._reader.close()
             self._settle()
 
     # --- Inputs
@@ -97,15 +96,10 @@ class _Actor:
 
     async def _read(self) -> None:
         """Take what comes, until the session is over; then what still comes in, so that it is counted and nobody waits for an answer."""
-        inbox, items, session, clock_ns, began_ns = (
-            self.inbox,
-            self.inbox.items,
-            self.session,
-            self._clock_ns,
-            self._began_ns,
-        )
+        inbox, items, session = self.inbox, self.inbox.items, self.session
+        clock_ns, began_ns = self._clock_ns, self._began_ns
         while True:
-            inbox.wait(self._resume)
+            inbox.wait(self._reader.resume)
             await SUSPENDED
             left = PORTION  # others are to have their turn too
             while items and left:
@@ -162,7 +156,7 @@ class _Actor:
     def _tick(self) -> None:
         self._timer = None
         self._timer_due = math.inf
-        self.inbox.put(Tick())
+        self.inbox.items.append(Tick())
         self.inbox.flush()
 
     # --- Effects
