@@ -273,8 +273,9 @@ async def test_what_is_said_while_it_is_dialled_is_heard():
 
 
 @virtual
-async def test_keys_that_are_pressed_while_it_is_dialled_are_told():
-    """Before the first connection, and between two; in their order, and no more of them than anybody dials."""
+async def test_keys_that_are_pressed_while_it_is_dialled_are_told(caplog):
+    """Before the first connection, and between two; in their order, and no more of them than anybody dials: the others are counted."""
+    caplog.set_level("INFO")
     service = Service(idle, refusals=(REFUSED,) * 3)
     dialled = dial_leg(service, RawDialect, SETTINGS)
     for digit in "12":
@@ -290,6 +291,8 @@ async def test_keys_that_are_pressed_while_it_is_dialled_are_told():
     assert [text.get("digit") for text in service.connection.texts()] == [None, *"3" * MAX_KEYS]
     await dialled.hung_up_on()
     await service.over()
+    (ended,) = [record.message for record in caplog.records if record.message.startswith("leg ended")]
+    assert f" keys_unheard={40 - MAX_KEYS} " in f"{ended} "
 
 
 @virtual

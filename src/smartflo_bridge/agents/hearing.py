@@ -12,7 +12,7 @@ KEPT_SECONDS = 2.0
 """The oldest audio beyond is dropped, and counted: stale speech is worthless to a recogniser. Reliability, section 8."""
 
 MAX_KEYS = 32
-"""Kept at once: more than the number of a card has. Beyond, they are dropped: who presses so many does not dial."""
+"""Kept at once: more than the number of a card has. Beyond, they are dropped, and counted: who presses so many does not dial."""
 
 
 class Hearing:
@@ -22,12 +22,14 @@ class Hearing:
         on_news: called when there is something to take.
         taken_bytes, dropped_bytes: what became of it; the rest is still kept.
         keys: that nobody has taken yet, in their order.
+        dropped_keys: how many of them were too many.
         is_speech: the caller speaks, as we hear it.
     """
 
     def __init__(self) -> None:
         self.on_news: Callable[[], None] = _nobody
         self.keys = ""
+        self.dropped_keys = 0
         self.taken_bytes = 0
         self.dropped_bytes = 0
         self._kept: list[bytes] = []  # nearly always empty: a deque would take 760 bytes all the same
@@ -60,6 +62,8 @@ class Hearing:
         """Keep a key."""
         if len(self.keys) < MAX_KEYS:
             self.keys += digit
+        else:
+            self.dropped_keys += 1
         self.on_news()
 
     def take_keys(self) -> str:

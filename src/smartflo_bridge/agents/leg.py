@@ -85,6 +85,7 @@ class _Leg:
             ready_ms=round(self._ready_seconds * 1000),
             frames_heard=talk.hearing.taken_bytes // FRAME_BYTES,
             frames_unheard=talk.hearing.dropped_bytes // FRAME_BYTES or None,
+            keys_unheard=talk.hearing.dropped_keys or None,
             malformed=talk.tolerance.malformed or None,
             away_ms=round(self._away_seconds * 1000) or None,
             frames_spoken=talk.speaking.spoken_bytes // FRAME_BYTES,
