@@ -20,7 +20,7 @@ from speed.verdicts import Outcome
 CALLS = 200
 """At 50 frames a second each way: what the slowest but pipecat carries on one core."""
 SATURATED = Load(2000, warm_up_seconds=0.6, settle_seconds=0.3, most_under_way=4)
-"""100,000 frames a second: more than any server carries on one core."""
+"""100,000 frames a second: more than all but picows and C carry on one core."""
 SATURATED_100_MS = Load(5000, payload_bytes=800, warm_up_seconds=0.6, settle_seconds=0.3, most_under_way=2)
 """50,000 chunks a second; two under way are as long as the lead, so here too pacing holds nothing back."""
 PIPECAT_CALLS = 40

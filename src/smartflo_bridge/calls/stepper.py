@@ -1,7 +1,7 @@
 """The stepper: runs a coroutine that waits for one thing only, in the very turn of the loop in which that happens.
 
 A task would be woken by a future. That takes the future, a turn of the loop, with a system call of its own while nothing else
-is ready, and the way through every `await` between the task and the coroutine: a fifth of all that a frame costs us. So an
+is ready, and the way through every `await` between the task and the coroutine: a tenth of all that a frame costs us. So an
 actor's coroutine, which waits for its inbox and for nothing else, is resumed by whoever has put something in.
 """
 
