@@ -167,6 +167,7 @@ def test_a_signal_as_soon_as_it_listens(tmp_path: Path, number: signal.Signals, 
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         try:
             said = [process.stderr.readline()]
+            said += [process.stderr.readline() for _ in meaning]  # before the next signal, which may overtake it
             if number != signal.SIGINT:  # SIGTERM waits for a load balancer, the others end nothing
                 process.send_signal(signal.SIGINT)
             said += process.communicate(timeout=EXIT_SECONDS)[1].splitlines()
