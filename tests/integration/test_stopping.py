@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
 from contextlib import AsyncExitStack
@@ -165,13 +166,17 @@ def test_a_signal_as_soon_as_it_listens(tmp_path: Path, number: signal.Signals, 
     file = write_config(tmp_path, port=0, health_port=0, lame_duck_seconds=60, drain_seconds=60)
     command = [sys.executable, "-c", SIGNALS_WHILE_IT_SAYS, str(int(number)), "serve", "--config", str(file)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        end = threading.Timer(EXIT_SECONDS, process.kill)
+        end.start()
         try:
             said = [process.stderr.readline()]
             said += [process.stderr.readline() for _ in meaning]  # before the next signal, which may overtake it
             if number != signal.SIGINT:  # SIGTERM waits for a load balancer, the others end nothing
                 process.send_signal(signal.SIGINT)
-            said += process.communicate(timeout=EXIT_SECONDS)[1].splitlines()
+            said += process.stderr.read().splitlines()  # not `communicate`: it loses what came together with a line
+            process.wait()
         finally:
+            end.cancel()
             process.kill()
     assert process.returncode == 0, said
     assert " listening " in said[0]
