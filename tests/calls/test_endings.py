@@ -272,9 +272,10 @@ async def test_a_call_that_is_cancelled_in_its_handler_s_grace_has_its_line(capl
 
 @virtual
 async def test_a_mistake_of_ours_ends_its_own_call(caplog):
-    """One in the function that attends is one in the actor: the call is accounted for all the same, and nothing of it is left."""
+    """One in the function that attends is one in the actor: the loop tells it, the call is accounted for all the same, and nothing of it is left."""
     caplog.set_level("INFO")
-    seen = []
+    seen, told = [], []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(type(context["exception"])))
 
     def take(event):
         seen.append(event)
@@ -290,8 +291,9 @@ async def test_a_mistake_of_ours_ends_its_own_call(caplog):
     call = await dialled.begun()
     for _ in range(4):
         dialled.platform.speak(speech(0.1))
-    with pytest.raises(KeyError):
+    with pytest.raises(RuntimeError, match="the actor has failed"):
         await dialled.task
+    assert told == [KeyError]
     await asyncio.sleep(0.01)
     assert len(seen) == 3
     assert len(dialled.registry) == 0

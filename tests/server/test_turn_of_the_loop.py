@@ -4,6 +4,8 @@ import asyncio
 import base64
 import json
 
+import pytest
+
 from calls.support import speech
 from server.dialled_connection import DialledConnection
 from smartflo_bridge.calls.actor import PORTION, run_call
@@ -11,7 +13,7 @@ from smartflo_bridge.calls.home import HandlerLoop
 from smartflo_bridge.calls.registry import Registry
 from smartflo_bridge.calls.setup import CallSetup
 from smartflo_bridge.core.settings import SessionSettings
-from smartflo_bridge.handlers.echo import echo
+from smartflo_bridge.handlers.echo import Echo, echo
 from smartflo_bridge.server.connection import WebSocketPeer
 from smartflo_bridge.wire.frames import WHOLE_TEXT, masked_frame
 from virtual_clock import clock_ns, virtual
@@ -33,8 +35,9 @@ def media(*frames):
 class EchoCall:
     """A call to the echo, which attends to it: two frames have been answered."""
 
-    def __init__(self):
+    def __init__(self, handler=echo):
         self.dialled = DialledConnection(fast_frames=True)
+        self.handler = handler
         self.task = None
 
     async def begin(self):
@@ -42,7 +45,7 @@ class EchoCall:
         await self.dialled.shake_hands()
         settings = SessionSettings(lead_seconds=1.0)
         setup = CallSetup(
-            settings=settings, handler=echo, home=HandlerLoop.main(), registry=Registry(1), clock_ns=clock_ns
+            settings=settings, handler=self.handler, home=HandlerLoop.main(), registry=Registry(1), clock_ns=clock_ns
         )
         self.task = asyncio.create_task(run_call(WebSocketPeer(self.dialled.connection), setup))
         await asyncio.sleep(0)
@@ -93,3 +96,28 @@ async def test_no_call_keeps_the_loop_for_long():
     session = await call.end()
     assert session.ledger.balanced
     assert session.ledger.received_bytes == (2 + len(FRAMES)) * 160
+
+
+@virtual
+async def test_a_mistake_of_ours_is_told_to_the_loop_and_ends_the_call():
+    """It is raised where the bytes came in, which cuts that connection; and the call is accounted for."""
+
+    async def mistaken(call):
+        playback = Echo(call)
+
+        def take(event):
+            if event.media.payload == FRAMES[0]:
+                raise KeyError
+            return playback.take(event)
+
+        await call.attend(playback.take)
+        async for event in call:
+            await playback.play(event)
+            await call.attend(take)
+
+    call = EchoCall(mistaken)
+    await call.begin()
+    with pytest.raises(KeyError):
+        call.dialled.feed(media(FRAMES[0]))
+    with pytest.raises(RuntimeError, match="the actor has failed"):
+        await call.end()

@@ -7,15 +7,15 @@ the session, and does what comes back. It never waits for the peer or for the ha
 import asyncio
 import logging
 import math
+from functools import partial
 from typing import assert_never
 
 from smartflo_bridge.calls.delivery import READY_EVENTS
 from smartflo_bridge.calls.handling import Handling
-from smartflo_bridge.calls.inbox import Inbox, Item
+from smartflo_bridge.calls.inbox import SUSPENDED, Inbox, Item
 from smartflo_bridge.calls.patience import Patience
 from smartflo_bridge.calls.peer import Peer
 from smartflo_bridge.calls.setup import CallSetup
-from smartflo_bridge.calls.stepper import SUSPENDED, Stepper
 from smartflo_bridge.core.effects import Close, Deliver, HandlerEvent, Notice, Reply, Send
 from smartflo_bridge.core.errors import ProtocolError
 from smartflo_bridge.core.incoming import IncomingEvent, MediaEvent, StartEvent, parse_incoming_event
@@ -73,7 +73,8 @@ class _Actor:
         self._over: asyncio.Future[Close] = asyncio.get_running_loop().create_future()
         self._handling: Handling | None = None  # once the stream has started
         self._unsent: list[bytes] = []  # what leaves with one write
-        self._reader = Stepper(self._read(), failed=self._over)
+        self._reader = self._read()
+        self._resume = partial(self._reader.send, None)
 
     async def run(self) -> None:
         """Serve until the session is over; then close the connection, and let the handler come to its end."""
@@ -82,9 +83,10 @@ class _Actor:
             self._send()
             self._peer.listen(self.inbox)
             self._arm()
-            self._reader.resume()
+            self._resume()
             await self._part(await self._over)
         finally:
+            self._over.cancel()  # nobody waits for it any more
             self.inbox.leave()
             self._reader.close()
             self._settle()
@@ -95,19 +97,26 @@ class _Actor:
         return self._clock_ns() - self._began_ns
 
     async def _read(self) -> None:
-        """Take what comes, until the session is over; then what still comes in, so that it is counted and nobody waits for an answer."""
+        """Take what comes, until the session is over; then what still comes in, so that it is counted and nobody waits for an answer.
+
+        No task runs this coroutine: the inbox resumes it. What it raises goes to whoever did that, the loop, which logs it.
+        """
         inbox, items, session = self.inbox, self.inbox.items, self.session
         clock_ns, began_ns = self._clock_ns, self._began_ns
-        while True:
-            inbox.wait(self._reader.resume)
-            await SUSPENDED
-            left = PORTION  # others are to have their turn too
-            while items and left:
-                left -= 1
-                self._take(items.popleft(), clock_ns() - began_ns)
-            self._send()
-            if session.wake_at < self._timer_due:
-                self._arm()
+        try:
+            while True:
+                inbox.wait(self._resume)
+                await SUSPENDED
+                left = PORTION  # others are to have their turn too
+                while items and left:
+                    left -= 1
+                    self._take(items.popleft(), clock_ns() - began_ns)
+                self._send()
+                if session.wake_at < self._timer_due:
+                    self._arm()
+        finally:
+            if not self._over.done():
+                self._over.set_exception(RuntimeError("the actor has failed; the loop says why"))
 
     def _take(self, item: Item, at_ns: int) -> None:
         given: Input
@@ -156,8 +165,7 @@ class _Actor:
     def _tick(self) -> None:
         self._timer = None
         self._timer_due = math.inf
-        self.inbox.items.append(Tick())
-        self.inbox.flush()
+        self.inbox.put(Tick())
 
     # --- Effects
 
